@@ -1,0 +1,242 @@
+"""Typed answers of every operation in :mod:`vordr.model.operations`; times in µs, sizes in bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from vordr.model.records import Inverse, StepDone
+from vordr.model.state import ContainerState, ImageState
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all answers."""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a mutating operation did: its transaction, where it is in the journal, and how to undo it.
+
+    ``undo`` lists the inverses in the order in which an undo would run them; ``irreversible`` names what
+    would not come back.
+    """
+
+    txn: str
+    seq: int
+    undo: tuple[Inverse, ...] = ()
+    irreversible: tuple[str, ...] = ()
+
+
+class ContainerAnswer(Answer, frozen=True, kw_only=True):
+    """``attach`` tells whether a descriptor of the attach socket came along (descriptor 0 of the answer)."""
+
+    container: ContainerState
+    receipt: Receipt
+    attach: bool = False
+
+
+class ListAnswer(Answer, frozen=True, kw_only=True):
+    containers: tuple[ContainerState, ...]
+
+
+class InspectAnswer(Answer, frozen=True, kw_only=True):
+    """``digest`` is the state digest, ``verdict`` who vouched for the image, ``busy`` an open txn."""
+
+    container: ContainerState
+    digest: str
+    image: ImageState | None
+    log_path: str
+    verdict: dict[str, Any]
+    busy: str | None = None
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """One line of output: time, stream (stdout or stderr), text; undecodable bytes are replaced."""
+
+    time: int
+    stream: str
+    text: str
+
+
+class LogsAnswer(Answer, frozen=True, kw_only=True):
+    lines: tuple[LogLine, ...]
+
+
+class ExecAnswer(Answer, frozen=True, kw_only=True):
+    """``session`` names the exec for wait and resize; an attach descriptor comes along unless detached."""
+
+    session: str
+    receipt: Receipt
+    attach: bool
+
+
+class WaitAnswer(Answer, frozen=True, kw_only=True):
+    """``code`` is the exit code, 128+n for signal n; None when nobody can know (the host went down)."""
+
+    code: int | None
+
+
+class Empty(Answer, frozen=True, kw_only=True):
+    pass
+
+
+class ImagesAnswer(Answer, frozen=True, kw_only=True):
+    images: tuple[ImageState, ...]
+
+
+class ImageAnswer(Answer, frozen=True, kw_only=True):
+    image: ImageState
+    receipt: Receipt
+
+
+class PackAnswer(Answer, frozen=True, kw_only=True):
+    output: str
+    manifest: str
+    bundle: str
+    size: int
+    receipt: Receipt
+
+
+class VerifyStep(msgspec.Struct, frozen=True):
+    step: int
+    name: str
+    ok: bool
+    text: str
+
+
+class VerifyAnswer(Answer, frozen=True, kw_only=True):
+    """``decision`` ALLOW or REJECT; ``code`` and ``message`` say why, ``steps`` what was checked."""
+
+    decision: str
+    manifest: str | None
+    mode: str
+    code: str | None = None
+    message: str | None = None
+    remedy: str | None = None
+    steps: tuple[VerifyStep, ...] = ()
+    attested_by: str | None = None
+    expires: int | None = None
+
+
+class TrustKey(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    role: str
+    algorithm: str
+    owner: str
+    valid_from: int
+    valid_until: int | None = None
+    revoked: int | None = None
+    reason: str | None = None
+
+
+class TrustLog(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    operator: str
+    url: str
+
+
+class TrustAnswer(Answer, frozen=True, kw_only=True):
+    """``thresholds`` maps each group to ``k of n``; ``epoch`` counts changes of trust."""
+
+    id: str
+    digest: str
+    epoch: int
+    keys: tuple[TrustKey, ...]
+    logs: tuple[TrustLog, ...]
+    thresholds: dict[str, str]
+
+
+class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a plan in words: what, on what, and what it cannot bring back."""
+
+    subject: str
+    name: str
+    operation: str
+    text: str
+    losses: tuple[str, ...] = ()
+
+
+class UndoAnswer(Answer, frozen=True, kw_only=True):
+    """``undone`` are the acts (txn, summary) taken back; ``stays`` what no undo touches (logs, volumes).
+
+    With dry_run ``receipt`` is None and nothing happened.
+    """
+
+    undone: tuple[tuple[str, str], ...]
+    steps: tuple[PlannedStep, ...]
+    losses: tuple[str, ...]
+    stays: tuple[str, ...]
+    receipt: Receipt | None = None
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    txn: str
+    seq: int
+    time: int
+    act: str
+    summary: str
+    cause: str
+    principal: str
+    status: str
+    undoable: bool
+    undone_by: str | None = None
+    undoes: str | None = None
+    origin: str | None = None
+    steps: tuple[StepDone, ...] = ()
+
+
+class HistoryAnswer(Answer, frozen=True, kw_only=True):
+    acts: tuple[HistoryEntry, ...]
+
+
+class AuditAnswer(Answer, frozen=True, kw_only=True):
+    ok: bool
+    records: int
+    root: str
+    head: str
+    unanchored: int
+    first_bad: int | None = None
+    reason: str | None = None
+    public_key: str = ""
+    proof: dict[str, Any] | None = None
+
+
+class TrashEntry(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    kind: str
+    name: str
+    removed: int
+    deadline: int
+    size: int
+    txn: str
+
+
+class TrashAnswer(Answer, frozen=True, kw_only=True):
+    items: tuple[TrashEntry, ...]
+
+
+class ExplainAnswer(Answer, frozen=True, kw_only=True):
+    text: str
+
+
+class DoctorCheck(msgspec.Struct, frozen=True, kw_only=True):
+    category: str
+    name: str
+    status: str
+    message: str
+    fix: str | None = None
+
+
+class DoctorAnswer(Answer, frozen=True, kw_only=True):
+    """``supervision`` is the tree as lines: child, state, restarts."""
+
+    checks: tuple[DoctorCheck, ...]
+    supervision: tuple[str, ...] = ()
+
+
+class VersionAnswer(Answer, frozen=True, kw_only=True):
+    version: str
+    pid: int
+    root: str
+    containers: int
+    started: int
