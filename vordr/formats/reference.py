@@ -1,7 +1,8 @@
 """Image references: ``[registry/]repository[:tag][@digest]``, with docker's normalisation.
 
 Grammar and normalisation of the distribution project's ``reference`` package (regexp.go, normalize.go).
-Stricter in three places: digests are sha256 only, ports are 1-65535, and the registry has a length limit.
+Stricter in four places: digests are sha256 only, ports are 1-65535, the registry has a length limit, and
+``sha256:<hex>`` is never a repository named sha256 with a tag.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _REGISTRY = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::([0-9
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
-_IDENTIFIER = re.compile(r"[a-f0-9]{64}")
+_IDENTIFIER = re.compile(r"(?:sha256:)?[a-f0-9]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Reference:
             raise FormatError("reference", f"not a registry: {self.registry[:100]!r}")
         if match.group(1) is not None and not 1 <= int(match.group(1)) <= 65535:
             raise FormatError("reference", f"not a port: {self.registry!r}")
-        if not _names_registry(self.registry) and self.registry != DEFAULT_REGISTRY:
+        if not _names_registry(self.registry) or self.registry == _LEGACY_REGISTRY:
             raise FormatError("reference", f"would not be read as a registry: {self.registry!r}")
         if self.registry == DEFAULT_REGISTRY and "/" not in self.repository:
             raise FormatError("reference", f"{DEFAULT_REGISTRY} has no repository without a namespace")
@@ -96,12 +97,13 @@ def parse(text: str) -> Reference:
     ``nginx`` is ``docker.io/library/nginx``; the part before the first slash is a registry only if it is
     ``localhost``, holds a dot or colon, or an upper case letter.
 
-    :raises FormatError: empty, not of the grammar, or 64 hexadecimal digits, which are an image's id.
+    :raises FormatError: empty, not of the grammar, or an image's id (64 hexadecimal digits, with or
+        without ``sha256:``).
     """
     if not text:
         raise FormatError("reference", "empty")
     if _IDENTIFIER.fullmatch(text):
-        raise FormatError("reference", "64 hexadecimal digits are an image id, not a name")
+        raise FormatError("reference", "an image id, not a name")
     registry, rest = _split_registry(text)
     rest, at, digest = rest.partition("@")
     repository, colon, tag = rest.partition(":")
@@ -121,6 +123,4 @@ def _split_registry(text: str) -> tuple[str, str]:
 
 def _names_registry(first: str) -> bool:
     """Whether the part before the first slash is a registry of that name."""
-    if first == _LEGACY_REGISTRY:
-        return False
     return first == "localhost" or "." in first or ":" in first or first != first.lower()

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from dataclasses import asdict, dataclass
@@ -31,7 +30,7 @@ class Require(StrEnum):
 
 @dataclass(frozen=True)
 class Policy:
-    """``verdict_ttl`` in seconds; ``distinct_log_operators`` counts the operators named in the trust store."""
+    """``verdict_ttl`` in seconds; ``distinct_log_operators`` counts names of operators in the trust store."""
 
     require: Require = Require.ANY
     distinct_log_operators: int = 1
@@ -41,7 +40,7 @@ class Policy:
     @property
     def digest(self) -> str:
         """``sha256:<hex>`` over the canonical JSON of all fields: equal policies, equal digests."""
-        return "sha256:" + hashlib.sha256(canonical.dumps(asdict(self))).hexdigest()
+        return canonical.digest({**asdict(self), "require": self.require.value})
 
 
 DEFAULT: Final = Policy()

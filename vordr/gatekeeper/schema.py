@@ -127,7 +127,7 @@ def _uri(value: str) -> str | None:
 MEDIA_TYPE: Final = "application/vnd.verified-container.bundle+json"
 
 _TEXT = Text()
-_TIME = Text(form=_date_time)
+TIME = Text(form=_date_time)
 _URI = Text(form=_uri)
 _BASE64 = Text(r"[A-Za-z0-9+/=]+")
 _KEY_ID = Text(r"sha256:[a-f0-9]{64}|[a-zA-Z0-9_-]+")
@@ -141,7 +141,7 @@ LOG_ENTRY: Final = Members(
     {
         "logId": Text(shortest=1),
         "logIndex": Whole(),
-        "integratedTime": _TIME,
+        "integratedTime": TIME,
         "inclusionProof": PROOF,
         "signedEntryTimestamp": _BASE64,
     }
@@ -155,13 +155,13 @@ BUNDLE: Final = Members(
         "attestations": Many(ENVELOPE, 1),
         "logEntries": Many(LOG_ENTRY, 2),
     },
-    {"metadata": Members({}, {"producer": _TEXT, "producerVersion": _TEXT, "createdAt": _TIME})},
+    {"metadata": Members({}, {"producer": _TEXT, "producerVersion": _TEXT, "createdAt": TIME})},
 )
 
 KEY_METADATA: Final = Members({}, {"owner": _TEXT, "description": _TEXT})
 KEY: Final = Members(
-    {"id": _KEY_ID, "algorithm": Text(one_of=("ed25519",)), "publicKey": _BASE64, "validFrom": _TIME},
-    {"validUntil": _TIME, "metadata": KEY_METADATA},
+    {"id": _KEY_ID, "algorithm": Text(one_of=("ed25519",)), "publicKey": _BASE64, "validFrom": TIME},
+    {"validUntil": TIME, "metadata": KEY_METADATA},
 )
 GROUP: Final = Members(
     {"k": Whole(1), "n": Whole(1), "algorithm": Text(one_of=("frost-ed25519",)), "members": Many(_TEXT, 1)}
@@ -173,7 +173,7 @@ TRUST_STORE: Final = Members(
     {
         "version": Whole(1),
         "id": Text(shortest=1),
-        "updated": _TIME,
+        "updated": TIME,
         "keys": Table(Many(KEY)),
         "thresholds": Table(GROUP),
         "logs": Table(LOG, 3),
@@ -188,7 +188,7 @@ _ATTESTATION_BODY = Members(
     {"attestationDigest": _DIGEST, "subjectDigest": _DIGEST, "predicateType": _URI}
 )
 _REVOCATION_BODY = Members(
-    {"revokedDigest": _DIGEST, "reason": Text(one_of=REASONS), "revokedBy": _KEY_ID}, {"revokedAt": _TIME}
+    {"revokedDigest": _DIGEST, "reason": Text(one_of=REASONS), "revokedBy": _KEY_ID}, {"revokedAt": TIME}
 )
 
 
@@ -210,13 +210,13 @@ class _OneOf:
 LEAF: Final = Members(
     {
         "version": Whole(1),
-        "timestamp": _TIME,
+        "timestamp": TIME,
         "entryType": Text(one_of=("attestation", "revocation")),
         "body": _OneOf(_ATTESTATION_BODY, _REVOCATION_BODY),
     }
 )
 TREE_HEAD: Final = Members(
-    {"treeSize": Whole(), "timestamp": _TIME, "rootHash": _HASH, "signature": _BASE64}
+    {"treeSize": Whole(), "timestamp": TIME, "rootHash": _HASH, "signature": _BASE64}
 )
 
 DOCUMENTS: Final[Mapping[str, Members]] = {

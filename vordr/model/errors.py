@@ -237,6 +237,12 @@ class TrustStoreMissing(TrustStoreInvalid):
     default_remedy = "vordr trust init"
 
 
+class KeyUnusable(VordrError):
+    """A private key file is missing, locked, damaged, or readable by others."""
+
+    id, exit_code = "ERR_KEY", 54
+
+
 # -- 60: configuration -----------------------------------------------------------------------------
 
 
@@ -347,6 +353,12 @@ class StartFailed(SupervisionError):
     """A supervisor's child could not be started."""
 
     id, exit_code = "ERR_CHILD_START", 95
+
+
+class Fenced(SupervisionError):
+    """The sender outlived its shutdown and was abandoned: nothing it sends is accepted any more."""
+
+    id, exit_code = "ERR_FENCED", 96
 
 
 def every_error() -> list[type[VordrError]]:

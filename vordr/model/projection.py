@@ -102,6 +102,7 @@ def project(record: Record, read: Read) -> dict[str, Any]:
             done = StepDone(
                 subject=record.subject, operation=record.operation, args=dict(record.args.get("step", {})),
                 before=record.before, after=record.after, inverse=record.inverse, seq=record.seq,
+                compensates=record.args.get("compensates"),
             )
             act = msgspec.structs.replace(act, steps=(*act.steps, done), intent=None)
             writes = {act_key(record.txn): _builtins(act), **_step_writes(record)}

@@ -93,7 +93,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepDone(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that took effect, with its inverse, as the act index keeps it."""
+    """A step that took effect, with its inverse, as the act index keeps it.
+
+    ``compensates`` is the record number of the step of the same transaction that this one took back.
+    """
 
     subject: str
     operation: str
@@ -102,6 +105,7 @@ class StepDone(msgspec.Struct, frozen=True, kw_only=True):
     after: str | None
     inverse: Inverse | None
     seq: int
+    compensates: int | None = None
 
 
 class ActStatus(StrEnum):

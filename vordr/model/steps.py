@@ -24,7 +24,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     time: int
     txn: str
     boot_id: str
-    act: str = ""
     pid: int | None = None
     exit_code: int | None = None
     ended: int | None = None
@@ -167,17 +166,19 @@ def _restore(before: ContainerState, args: dict[str, Any]) -> Advance:
     return Advance(container=back, after=back.digest(), writes=writes, inverse=_inverse(Op.RESTORE, {}))
 
 
-def _process(container: ContainerState, state: State, facts: Facts) -> ContainerState:
+def _process(container: ContainerState, state: State, facts: Facts, act: str | None) -> ContainerState:
+    """A new process, on account of ``act``: its exit will be a consequence of that act."""
     return replace(
         container, state=state, started=facts.time, finished=None, exit_code=None, pid=facts.pid,
-        process=container.process + 1, process_act=facts.act, boot_id=facts.boot_id, asked_to_stop=False,
+        process=container.process + 1, process_act=act, boot_id=facts.boot_id, asked_to_stop=False,
         parked=None)
 
 
 def _start(before: ContainerState, generation: int, facts: Facts) -> Advance:
     opened = (*before.generations, Generation(generation, facts.time))
     running = _process(
-        replace(before, generations=opened, next_generation=generation + 1, restarts=0), State.RUNNING, facts)
+        replace(before, generations=opened, next_generation=generation + 1, restarts=0), State.RUNNING,
+        facts, facts.txn)
     args = {"generation": generation, "to": str(before.state), "exit": _exit_facts(before)}
     losses = ("memory of the process", f"files written since generation {generation} opened, but for redo")
     advance_ = _stay(Op.START, running, args)
@@ -204,7 +205,8 @@ def _unstart(before: ContainerState, args: dict[str, Any], facts: Facts) -> Adva
     ended = before if before.state is State.STOPPED else replace(
         before, exit_code=facts.exit_code, finished=facts.ended or facts.time)
     inverse = {
-        "generation": number, "opened": dropped.opened, "to": str(before.state), "exit": _exit_facts(ended)}
+        "generation": number, "opened": dropped.opened, "to": str(before.state), "act": before.process_act,
+        "exit": _exit_facts(ended)}
     return _stay(Op.UNSTART, back, inverse)
 
 
@@ -213,7 +215,7 @@ def _reopen(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advan
     opened = (*before.generations, Generation(number, int(args["opened"])))
     again = replace(before, generations=opened)
     again = (_with_exit(replace(again, state=to), args.get("exit") or {}) if to is State.STOPPED
-             else _process(again, target(Op.REOPEN, before.state, to), facts))
+             else _process(again, target(Op.REOPEN, before.state, to), facts, args.get("act")))
     inverse = {"generation": number, "to": str(before.state), "exit": _exit_facts(before)}
     losses = () if to is State.STOPPED else ("memory of the process",)
     return msgspec.structs.replace(
@@ -229,7 +231,7 @@ def _end(op: Op, before: ContainerState, args: dict[str, Any], facts: Facts) -> 
 
 def _revive(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advance:
     to = target(Op.REVIVE, before.state, State(args["to"]))
-    again = _process(before, to, facts)
+    again = _process(before, to, facts, before.process_act)
     if args.get("policy"):
         again = replace(again, restarts=before.restarts + 1)
     return _stay(Op.REVIVE, again, {"signal": 9, "timeout": 0})

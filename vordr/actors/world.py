@@ -1,0 +1,94 @@
+"""What a container actor may do to the world: the only door to runtime, mounts and folders of containers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from vordr.model.state import ContainerState
+from vordr.model.verdict import Verdict
+
+
+class Status(StrEnum):
+    """What the kernel and the runtime say of a container's process."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The end of a process: exit code (128+n for signal n; None when unknown), time in µs."""
+
+    code: int | None
+    time: int
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A new process: its pid, and a descriptor of the attach socket where one was asked for."""
+
+    pid: int
+    attach: int | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A container as the world shows it, for recovery and re-adoption."""
+
+    status: Status
+    pid: int | None = None
+    exit: Exit | None = None
+    folder: bool = False
+    trashed: bool = False
+    generations: tuple[int, ...] = ()
+
+
+class World(Protocol):
+    """Every method raises VordrError and leaves nothing half done, or is idempotent."""
+
+    def create(self, container: ContainerState) -> None:
+        """Make the container's folder."""
+
+    def discard(self, container: ContainerState) -> None:
+        """Move the container's folder to the trash."""
+
+    def recover(self, container: ContainerState) -> None:
+        """Bring the container's folder back from the trash."""
+
+    def open_generation(self, container: ContainerState, number: int) -> None:
+        """Make a fresh writable layer."""
+
+    def drop_generation(self, container: ContainerState, number: int) -> None:
+        """Move a writable layer to the trash."""
+
+    def restore_generation(self, container: ContainerState, number: int) -> None:
+        """Bring a dropped writable layer back."""
+
+    def launch(
+        self, container: ContainerState, generations: tuple[int, ...], verdict: Verdict, *, attach: bool
+    ) -> Launched:
+        """Mount the root file system from sealed layers and ``generations`` and start the process."""
+
+    def signal(self, container: ContainerState, number: int) -> None:
+        """Deliver a signal; a process that has ended already is no error."""
+
+    def pause(self, container: ContainerState) -> None: ...
+
+    def resume(self, container: ContainerState) -> None: ...
+
+    def clear(self, container: ContainerState) -> None:
+        """After the process ended: runtime state, mounts and cgroups of the container go."""
+
+    def forget_exit(self, container: ContainerState) -> None:
+        """The exit is journalled: its file may go."""
+
+    def observe(self, container: ContainerState) -> Observed: ...
+
+    def execute(
+        self, container: ContainerState, session: str, request: Any, *, attach: bool
+    ) -> int | None:
+        """Start ``request`` (ExecArgs with real values) as exec ``session``; an attach descriptor."""

@@ -1,0 +1,129 @@
+"""Which distribution packages an image says it holds: its topmost /var/lib/dpkg/status, whiteouts heeded.
+
+Only dpkg's own database is believed, and only where it could be read whole: a layer in a compression that
+this interpreter cannot read, or beyond the limits, leaves the list empty and says so.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+from vordr.gatekeeper.subject import Blob
+
+_STATUS: Final = "var/lib/dpkg/status"
+_HIDING: Final = frozenset(
+    {
+        "var/lib/dpkg/.wh.status", "var/lib/dpkg/.wh..wh..opq", "var/lib/.wh.dpkg", "var/lib/.wh..wh..opq",
+        "var/.wh.lib", "var/.wh..wh..opq", ".wh.var", ".wh..wh..opq",
+    }
+)
+_LARGEST_STATUS: Final = 64 * 1024 * 1024
+_LARGEST_LAYER: Final = 64 * 1024**3
+_READABLE: Final = {
+    "application/vnd.oci.image.layer.v1.tar": "r|",
+    "application/vnd.oci.image.layer.v1.tar+gzip": "r|gz",
+    "application/vnd.docker.image.rootfs.diff.tar": "r|",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": "r|gz",
+}
+
+
+class Stream(Protocol):
+    """A layer's stored bytes; closed by leaving it."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+OpenBlob = Callable[[str], Stream]
+"""Digest → its stored bytes."""
+
+
+@dataclass(frozen=True, order=True)
+class Package:
+    name: str
+    version: str
+    architecture: str
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """``comment`` says how the list came about, or why it is empty."""
+
+    packages: tuple[Package, ...]
+    comment: str
+
+
+NOT_READ: Final = Inventory((), "The layers were not searched for package databases.")
+
+
+class _Unreadable(Exception):
+    """A layer could not be searched; the message says which and why."""
+
+
+def inventory(layers: Iterable[Blob], open_blob: OpenBlob) -> Inventory:
+    """The installed packages of an image with these layers, bottom first. ``open_blob`` gives the stored
+    bytes of a digest; they are read to their end. Never raises for what a layer holds: it says in the comment what it could not read."""
+    status = b""
+    try:
+        for layer in layers:
+            found = _search(layer, open_blob)
+            status = status if found is None else found
+        packages = parse_status(status)
+    except _Unreadable as error:
+        return Inventory((), f"Packages are not listed: {error}")
+    if not status:
+        return Inventory((), f"Packages are not listed: the image has no /{_STATUS}.")
+    return Inventory(packages, f"Packages as listed by the image's /{_STATUS}; other software is not listed.")
+
+
+def _search(layer: Blob, open_blob: OpenBlob) -> bytes | None:
+    """The status file as this layer leaves it: its bytes, b"" where the layer hides it, None where it does
+    not touch it."""
+    mode = _READABLE.get(layer.media_type)
+    if mode is None:
+        raise _Unreadable(f"layer {layer.digest} is of type {layer.media_type}")
+    found: bytes | None = None
+    hidden = False
+    try:
+        with open_blob(layer.digest) as stream, tarfile.open(fileobj=stream, mode=mode) as tar:  # type: ignore[call-overload] # mode is one of the two stream modes above
+            for member in tar:
+                name = member.name.removeprefix("./").strip("/")
+                hidden |= name in _HIDING
+                if member.offset_data + member.size > _LARGEST_LAYER:
+                    raise _Unreadable(f"layer {layer.digest} unpacks to more than {_LARGEST_LAYER} bytes")
+                if name == _STATUS:
+                    found = _content(tar, member, layer)
+                tar.members = []  # tarfile keeps every member it has seen
+            while stream.read(1 << 20):  # a stream that checks its digest does so at its end
+                pass
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
+        raise _Unreadable(f"layer {layer.digest} is not a readable tar: {error}") from error
+    return b"" if found is None and hidden else found
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, layer: Blob) -> bytes:
+    if not member.isreg():
+        raise _Unreadable(f"in layer {layer.digest}, /{_STATUS} is not a regular file")
+    if member.size > _LARGEST_STATUS:
+        raise _Unreadable(f"in layer {layer.digest}, /{_STATUS} is larger than {_LARGEST_STATUS} bytes")
+    file = tar.extractfile(member)
+    return b"" if file is None else file.read()
+
+
+def parse_status(status: bytes) -> tuple[Package, ...]:
+    """The packages of a dpkg status file (deb-control(5) stanzas) whose state is ``installed``, sorted."""
+    found = set()
+    for stanza in status.decode("utf-8", "replace").split("\n\n"):
+        fields = {}
+        for line in stanza.splitlines():
+            name, colon, value = line.partition(":")
+            if colon and not line[:1].isspace():
+                fields[name.strip().lower()] = value.strip()
+        if fields.get("status", "").endswith(" installed") and fields.get("package"):
+            found.add(Package(fields["package"], fields.get("version", ""), fields.get("architecture", "")))
+    return tuple(sorted(found))

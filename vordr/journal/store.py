@@ -1,0 +1,270 @@
+"""The journal's one writer: group commit of records, projection and tree, then the signed head."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import plyvel
+
+from vordr.formats import merkle
+from vordr.formats.errors import FormatError
+from vordr.formats.signature import PrivateKey
+from vordr.formats.uuid7 import uuid7
+from vordr.journal import head as heads
+from vordr.journal import proofs, recover
+from vordr.journal.batch import Evaluated, Group, Outcome, Tip, evaluate
+from vordr.journal.database import Gate, leveldb_message, open_database
+from vordr.journal.layout import FORMAT, FORMAT_KEY, projection_key, record_key
+from vordr.journal.reading import Reading
+from vordr.journal.space import Space
+from vordr.journal.tiles import Growth, Tree
+from vordr.model.errors import JournalStopped, StateError, VordrError
+from vordr.model.paths import Paths
+from vordr.model.records import Cause, Draft, Kind, head_key
+
+CHECKPOINT_EVERY = 1024
+CHECKPOINT_SUBJECT = "journal"
+
+Clock = Callable[[], int]
+"""Wall-clock time in µs since the epoch."""
+
+
+def wall_clock() -> int:
+    return time.time_ns() // 1000
+
+
+def host_boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+class JournalStore(Reading):
+    """One open journal. :meth:`append_batch` and :meth:`anchor` are for one writer; reads are thread-safe.
+
+    Attribute ``unanchored_at_open``: records that the signed head did not cover when it was opened, that is,
+    how many a crash (or somebody else) left behind it.
+    """
+
+    def __init__(
+        self, database: Any, paths: Paths, signer: heads.Signer, space: Space, clock: Clock, boot_id: str,
+        standing: recover.Standing,
+    ) -> None:
+        self._shut = Gate()
+        super().__init__(database, self._shut)
+        self._head_file = paths.journal_head
+        self._signer = signer
+        self._space = space
+        self._clock = clock
+        self._boot_id = boot_id
+        self._writing = threading.Lock()
+        self._stopped: str | None = None
+        self._tree: Tree = standing.tree
+        self._tip: Tip = standing.tip
+        self._head: tuple[int, str] = standing.anchored, standing.note
+        self._checkpointed: int = self.get(head_key(CHECKPOINT_SUBJECT)) or 0
+        self.unanchored_at_open: int = standing.tip.seq - standing.anchored
+
+    @classmethod
+    def open(
+        cls, paths: Paths, host_key: PrivateKey, clock: Clock = wall_clock, *,
+        boot_id: str | None = None, space: Space | None = None,
+    ) -> JournalStore:
+        """Open the journal of ``paths``, or begin one. O(1) in the length of the history.
+
+        :raises StateLocked: it is open already; names the process.
+        :raises JournalCorrupt: the database is damaged, older than its signed head, or another one; or the
+            head is missing or not signed by ``host_key``.
+        :raises StateError: ``host_key`` is not an Ed25519 key, or the folder cannot be written.
+        """
+        try:
+            signer = heads.Signer(host_key)
+        except FormatError as error:
+            raise StateError(f"the host key cannot sign the journal: {error}")
+        folder = paths.journal.parent
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            room = space if space is not None else Space(folder)
+        except OSError as error:
+            raise StateError(f"the journal's folder {folder} cannot be made: {error.strerror}")
+        database = open_database(paths.journal, create=True)
+        try:
+            with database.iterator(include_value=False) as keys:
+                fresh = next(keys, None) is None
+            if fresh:
+                database.put(FORMAT_KEY, FORMAT, sync=True)
+            standing = recover.standing(database, heads.read(paths.journal_head), signer.public)
+            if standing.note == "":
+                standing = recover.first_head(standing, signer, paths.journal_head)
+            return cls(database, paths, signer, room, clock, boot_id or host_boot_id(), standing)
+        except BaseException:
+            database.close()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Number of records."""
+        return self._tip.seq
+
+    @property
+    def anchored(self) -> int:
+        """How many records the signed head on disk covers."""
+        return self._head[0]
+
+    def last(self) -> tuple[int, bytes]:
+        """Number and hash of the last record; (0, 32 zero bytes) before the first."""
+        tip = self._tip
+        return tip.seq, tip.hash
+
+    def root(self) -> bytes:
+        """Root of the tree over all records."""
+        return self._tree.root()
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def append_batch(self, groups: Sequence[Group], *, anchor: bool = True) -> list[Outcome]:
+        """Append ``groups`` in order, in one synced write with their projection and tree.
+
+        Returns, for each group, its records, or why it was refused (a refused group leaves nothing):
+        StaleState, NameInUse or SubjectBusy by its conditions, JournalFull, StateError for drafts that
+        cannot be journalled, JournalCorrupt for drafts that do not fit what stands. What is returned as
+        records is durable. ``anchor`` False leaves rewriting the head to a later :meth:`anchor`.
+
+        :raises JournalStopped: the write failed, now or earlier; nothing of this call may be acted upon.
+        """
+        with self._writing:
+            self._refuse_stopped()
+            results: dict[int, Outcome] = {}
+            full = None if all(group.reserve for group in groups) else self._space.refuse_begin()
+            if full is not None:
+                results = {at: full for at, group in enumerate(groups) if not group.reserve}
+            admitted = [group for at, group in enumerate(groups) if at not in results]
+            outcomes = iter(self._commit(admitted))
+            answers = [results[at] if at in results else next(outcomes) for at in range(len(groups))]
+            if anchor:
+                self._anchor()
+            return answers
+
+    def _commit(self, groups: Sequence[Group]) -> list[Outcome]:
+        now = self._clock()
+        checkpoint = self._checkpoint_group(now)
+        evaluated = evaluate(
+            [*checkpoint, *groups], self.bytes_of, self._tip, now=now, boot_id=self._boot_id
+        )
+        outcomes = evaluated.outcomes[len(checkpoint):]
+        if all(isinstance(outcome, VordrError) for outcome in outcomes):
+            return outcomes
+        tree, puts = _grown(self._tree, evaluated)
+        full = self._space.refuse_write(sum(map(len, puts.values())))
+        if full is not None:
+            return [outcome if isinstance(outcome, VordrError) else full for outcome in outcomes]
+        self._write(evaluated, puts)
+        self._tree, self._tip = tree, evaluated.tip
+        if checkpoint:
+            self._checkpointed = evaluated.entries[0].seq
+        return outcomes
+
+    def _write(self, evaluated: Evaluated, puts: Mapping[bytes, bytes]) -> None:
+        try:
+            with self._shut.passing(), self._database.write_batch(sync=True) as batch:
+                for key, value in puts.items():
+                    batch.put(key, value)
+                for name, written in evaluated.writes.items():
+                    if written is None:
+                        batch.delete(projection_key(name))
+        except (plyvel.Error, OSError) as error:
+            # Whether the batch is on the disk is now unknown, and a second fsync would not tell either.
+            raise self._stop(f"a write to the journal failed: {leveldb_message(error)}") from error
+
+    def _checkpoint_group(self, now: int) -> list[Group]:
+        """Every so many records one of them carries the signed checkpoint of all before it."""
+        if self._tip.seq - self._checkpointed < CHECKPOINT_EVERY:
+            return []
+        draft = Draft(
+            txn=uuid7(now // 1000, os.urandom(10)), kind=Kind.CHECKPOINT, cause=Cause.POLICY,
+            subject=CHECKPOINT_SUBJECT, operation="checkpoint", args={"checkpoint": self._sign()},
+            principal="journal",
+        )
+        return [Group((draft,), reserve=True)]
+
+    # -- the head --------------------------------------------------------------------------------------
+
+    def anchor(self) -> None:
+        """Rewrite the signed head if records came since. Raises JournalStopped when the disk refuses."""
+        with self._writing:
+            self._refuse_stopped()
+            self._anchor()
+
+    def _anchor(self) -> None:
+        if self.anchored == self._tip.seq:
+            return
+        text = self._sign()
+        try:
+            heads.write(self._head_file, text)
+        except OSError as error:
+            raise self._stop(f"the journal's head cannot be written: {error.strerror or error}") from error
+        self._head = self._tip.seq, text
+
+    def _sign(self) -> str:
+        tree, tip = self._tree, self._tip
+        return self._signer.sign(heads.Head(tree.size, tree.root(), tip.seq, tip.hash))
+
+    def _refuse_stopped(self) -> None:
+        if self._stopped is not None:
+            raise JournalStopped(self._stopped)
+
+    def _stop(self, reason: str) -> JournalStopped:
+        self._stopped = reason
+        return JournalStopped(reason)
+
+    # -- proofs ----------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> str:
+        """The signed checkpoint of the records that the head on disk covers."""
+        return self._head[1]
+
+    def prove(self, seq: int) -> dict[str, Any]:
+        """Proof that record ``seq`` is in the journal (see :mod:`vordr.journal.proofs`), anchoring it first.
+
+        :raises StateError: there is no such record.
+        """
+        if self.anchored < seq <= self.size:
+            self.anchor()
+        size, note = self._head  # before the tree: that is never the smaller one
+        return proofs.inclusion(self.raw, self._tree.fetch(self.raw), seq, size, note)
+
+    def consistency(self, first: int, second: int) -> dict[str, Any]:
+        """Proof that the journal of ``first`` records is a prefix of that of ``second``.
+
+        :raises StateError: not 0 ≤ first ≤ second ≤ size.
+        """
+        return proofs.consistency(self._tree.fetch(self.raw), first, second, self._tree.size)
+
+    def close(self) -> None:
+        """Rewrite the head if need be and give up the database; waits for reads under way. Idempotent."""
+        with self._writing:
+            if not self._shut.shut():
+                return
+            try:
+                if self._stopped is None:
+                    self._anchor()
+            finally:
+                self._database.close()
+
+
+def _grown(tree: Tree, evaluated: Evaluated) -> tuple[Tree, dict[bytes, bytes]]:
+    """The tree with the new records, and all that is to be put."""
+    growth = Growth(tree)
+    puts: dict[bytes, bytes] = {}
+    for entry in evaluated.entries:
+        growth.append(merkle.leaf_hash(entry.hash))
+        puts[record_key(entry.seq)] = entry.hash + entry.body
+    grown, tiles = growth.finish()
+    puts.update(tiles)
+    puts.update({projection_key(key): value for key, value in evaluated.writes.items() if value is not None})
+    return grown, puts
+
+

@@ -1,0 +1,276 @@
+"""Undo planning: which acts, in which order, what stands in the way, what cannot come back. Pure.
+
+The rules (design §4):
+
+1. An act is *live* when it is committed, can be undone, and no live undo has taken it back.
+2. The consequences of an act (exits, policy acts: those whose ``origin`` it is, transitively) go with it.
+3. A later live act on the same subject, or one that took a name which the undo needs back, or that runs an
+   image which the undo takes away, is *in the way*: the undo refuses and names it, or takes it along.
+4. The plan is the inverse of every step, newest first, less the steps that cancel out (see ``net``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from vordr.model.errors import NothingToUndo, UndoBlocked, UndoError
+from vordr.model.lifecycle import Op
+from vordr.model.records import Act, ActStatus, Cause, Step, StepDone
+
+
+@dataclass(frozen=True)
+class UndoPlan:
+    """``acts`` newest first (consequences included); ``steps`` in order of execution.
+
+    ``losses`` cannot come back; ``targets`` maps each subject to the state digest that must hold afterwards.
+    ``origins`` are the acts that were asked for, or taken along by cascade: what the undo marks as undone.
+    """
+
+    acts: tuple[Act, ...]
+    steps: tuple[Step, ...]
+    losses: tuple[str, ...]
+    targets: Mapping[str, str | None]
+    origins: tuple[Act, ...]
+
+    @property
+    def undoes(self) -> str:
+        """Comma-separated txns, newest first, as the begin record carries them."""
+        return ",".join(act.txn for act in self.acts)
+
+
+def live(act: Act) -> bool:
+    return act.status is ActStatus.COMMITTED and act.undone_by is None and act.reversible
+
+
+def undoable(act: Act) -> bool:
+    """Whether an undo may be asked for this act: somebody's own, not an undo itself."""
+    return live(act) and act.cause is Cause.ACT and act.undoes is None
+
+
+def choose(
+    acts: Sequence[Act], *, principal: str, txn: str | None = None, subject: str | None = None,
+    steps: int = 1, to: int | None = None,
+) -> list[Act]:
+    """The acts that an undo asks for, newest first; ``acts`` are all, oldest first.
+
+    ``txn`` one act (a unique beginning suffices); ``subject`` the newest ``steps`` on it; ``to`` everything
+    begun after that record; else the newest ``steps`` of ``principal``. Raises NothingToUndo, UndoError.
+    """
+    if steps < 1:
+        raise UndoError(f"cannot undo {steps} acts", remedy="--steps takes a number from 1")
+    newest = [act for act in reversed(acts) if undoable(act)]
+    if txn is not None:
+        return [_by_txn(acts, txn)]
+    if to is not None:
+        chosen = [act for act in newest if act.seq > to]
+    elif subject is not None:
+        chosen = [act for act in newest if subject in subjects(act)][:steps]
+    else:
+        chosen = [act for act in newest if act.principal == principal][:steps]
+    if not chosen:
+        raise NothingToUndo("nothing to undo: no act of this kind is left that has not been taken back")
+    if to is None and len(chosen) < steps:
+        raise NothingToUndo(
+            f"only {len(chosen)} of {steps} acts can be taken back",
+            remedy=f"--steps {len(chosen)}", details={"available": len(chosen)})
+    return chosen
+
+
+def _by_txn(acts: Sequence[Act], txn: str) -> Act:
+    found = [act for act in acts if act.txn.startswith(txn)]
+    if len(found) != 1:
+        how = "no transaction" if not found else "several transactions"
+        raise NothingToUndo(f"{how} {'has' if not found else 'have'} an id beginning with {txn!r}")
+    act = found[0]
+    if act.undone_by is not None:
+        raise NothingToUndo(f"{act.summary} is undone already", remedy=f"vordr redo {act.undone_by}")
+    if act.undoes is not None:
+        raise NothingToUndo(f"{act.summary} is an undo itself", remedy=f"vordr redo {act.txn}")
+    if act.status is not ActStatus.COMMITTED:
+        raise NothingToUndo(f"{act.summary} did not happen: it is {act.status}")
+    if not act.reversible:
+        raise UndoError(
+            f"{act.summary} has no inverse", remedy=f"vordr explain {act.txn}", details={"txn": act.txn})
+    return act
+
+
+def choose_redo(acts: Sequence[Act], *, principal: str, txn: str | None = None) -> Act:
+    """The undo that a redo takes back: ``txn``, or the principal's newest that still stands."""
+    undos = [a for a in acts if a.undoes is not None and live(a) and a.act == "undo"]
+    if txn is not None:
+        found = [a for a in undos if a.txn.startswith(txn)]
+        if len(found) != 1:
+            raise NothingToUndo(f"no standing undo has an id beginning with {txn!r}")
+        return found[0]
+    mine = [a for a in undos if a.principal == principal]
+    if not mine:
+        raise NothingToUndo("nothing to redo: no undo stands")
+    return mine[-1]
+
+
+def subjects(act: Act) -> frozenset[str]:
+    """The subjects that an act changed."""
+    return frozenset(step.subject for step in act.steps)
+
+
+def consequences(acts: Sequence[Act], chosen: Iterable[Act]) -> list[Act]:
+    """Live acts whose origin is one of ``chosen``, transitively."""
+    reached = {act.txn for act in chosen}
+    found: list[Act] = []
+    for act in acts:
+        if act.origin in reached and act.txn not in reached and live(act) and act.cause is not Cause.ACT:
+            reached.add(act.txn)
+            found.append(act)
+    return found
+
+
+def plan_undo(acts: Sequence[Act], chosen: Sequence[Act], names: Mapping[str, str], *, cascade: bool,
+              keep_names: Mapping[str, str] | None = None) -> UndoPlan:
+    """Plan taking back ``chosen`` and their consequences; ``acts`` are all, oldest first.
+
+    ``names`` maps names in use to container ids; ``keep_names`` maps ids of removed containers to the names
+    they had. Raises UndoBlocked naming the acts in the way, unless ``cascade`` takes them along.
+    """
+    selected = {act.txn: act for act in (*chosen, *consequences(acts, chosen))}
+    while blockers := _in_the_way(acts, selected, names, keep_names or {}):
+        if not cascade:
+            raise _blocked(blockers)
+        for act in (*blockers, *consequences(acts, blockers)):
+            selected[act.txn] = act
+    order = sorted(selected.values(), key=_moment, reverse=True)
+    done = [step for act in order for step in reversed(act.steps)]
+    if not done:
+        raise NothingToUndo("these acts changed nothing that could be taken back")
+    missing = [step for step in done if step.inverse is None]
+    if missing:
+        raise UndoError(f"{missing[0].operation} on {missing[0].subject} has no inverse")
+    targets = {step.subject: step.before for step in done}
+    steps = net(done)
+    return UndoPlan(
+        tuple(order), steps, _losses(done, steps), targets,
+        tuple(act for act in order if act.cause is Cause.ACT))
+
+
+def _moment(act: Act) -> int:
+    return act.end if act.end is not None else act.seq
+
+
+def _blocked(blockers: Sequence[Act]) -> UndoBlocked:
+    first = blockers[0]
+    others = f" and {len(blockers) - 1} more" if len(blockers) > 1 else ""
+    return UndoBlocked(
+        f"cannot undo: {first.summary} ({first.txn}){others} came later and depends on it",
+        remedy="add --cascade to take it along, or undo it first: vordr undo " + first.txn,
+        details={"blocked_by": [{"txn": act.txn, "summary": act.summary} for act in blockers]})
+
+
+def _in_the_way(
+    acts: Sequence[Act], selected: Mapping[str, Act], names: Mapping[str, str], kept: Mapping[str, str]
+) -> list[Act]:
+    """Live acts outside the selection, newest first, that depend on something in it."""
+    moments: dict[str, int] = {}
+    for act in selected.values():
+        for subject in subjects(act):
+            moments[subject] = min(moments.get(subject, _moment(act)), _moment(act))
+    wanted = _names_wanted(selected.values(), kept)
+    found: list[Act] = []
+    for act in reversed(acts):
+        if act.txn in selected or not live(act) or act.undoes is not None:
+            continue
+        if _depends(act, moments) or _holds(act, wanted, names, selected):
+            found.append(act)
+    return found
+
+
+def _depends(act: Act, moments: Mapping[str, int]) -> bool:
+    for step in act.steps:
+        if step.subject in moments and _moment(act) > moments[step.subject]:
+            return True
+        image = image_of(step)
+        if image is not None and f"image/{image}" in moments and _moment(act) > moments[f"image/{image}"]:
+            return True
+    return False
+
+
+def image_of(step: StepDone | Step) -> str | None:
+    """The manifest digest that a create step uses, else None."""
+    if step.operation != Op.CREATE:
+        return None
+    container = step.args.get("container")
+    return str(container["image"]) if isinstance(container, Mapping) else None
+
+
+def _names_wanted(selected: Iterable[Act], kept: Mapping[str, str]) -> dict[str, str]:
+    """Names that the undo must take again, by container id."""
+    wanted: dict[str, str] = {}
+    for act in selected:
+        for step in act.steps:
+            container = step.subject.removeprefix("container/")
+            if step.operation == Op.REMOVE and container in kept:
+                wanted[kept[container]] = container
+            if step.operation == Op.CREATE:
+                # What the selection created itself needs no name back: it goes away again.
+                wanted.pop(str(step.args.get("container", {}).get("name", "")), None)
+    created = {s.subject for a in selected for s in a.steps if s.operation == Op.CREATE}
+    return {name: c for name, c in wanted.items() if f"container/{c}" not in created}
+
+
+def _holds(
+    act: Act, wanted: Mapping[str, str], names: Mapping[str, str], selected: Mapping[str, Act]
+) -> bool:
+    for name, container in wanted.items():
+        holder = names.get(name)
+        if holder is None or holder == container:
+            continue
+        if any(step.subject == f"container/{holder}" for step in act.steps):
+            return True
+    return False
+
+
+_REPLACED_BY_UNSTART = {Op.REVIVE, Op.PAUSE, Op.RESUME, Op.REOPEN}
+
+
+def net(done: Sequence[StepDone]) -> tuple[Step, ...]:
+    """Inverses of ``done`` (newest first), without the work that a later inverse would throw away.
+
+    Reviving a process only to unstart it, and restoring from the trash only to uncreate, cancel out: both
+    lead to the same declared state (proved for the table in the property tests).
+    """
+    steps: list[Step] = []
+    for step in done:
+        assert step.inverse is not None
+        inverse = Step(
+            subject=step.subject, operation=step.inverse.operation, args=dict(step.inverse.args))
+        match inverse.operation:
+            case Op.UNSTART:
+                _drop_trailing(steps, inverse.subject, _REPLACED_BY_UNSTART)
+            case Op.UNCREATE:
+                _drop_from_restore(steps, inverse.subject)
+        steps.append(inverse)
+    return tuple(steps)
+
+
+def _drop_trailing(steps: list[Step], subject: str, kinds: set[Op]) -> None:
+    while True:
+        last = next((i for i in reversed(range(len(steps))) if steps[i].subject == subject), None)
+        if last is None or steps[last].operation not in kinds:
+            return
+        del steps[last]
+
+
+def _drop_from_restore(steps: list[Step], subject: str) -> None:
+    mine = [i for i, step in enumerate(steps) if step.subject == subject]
+    if mine and steps[mine[0]].operation == Op.RESTORE:
+        for i in reversed(mine):
+            del steps[i]
+
+
+def _losses(done: Sequence[StepDone], steps: Sequence[Step]) -> tuple[str, ...]:
+    """What the plan cannot bring back: of those steps whose inverse really runs, in order, each once."""
+    runs = {(step.subject, step.operation) for step in steps}
+    found: dict[str, None] = {}
+    for step in done:
+        if step.inverse is not None and (step.subject, step.inverse.operation) in runs:
+            found.update(dict.fromkeys(step.inverse.losses))
+    return tuple(found)
