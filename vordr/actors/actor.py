@@ -19,9 +19,9 @@ import pykka
 
 from vordr.actors.clock import Clock, Signal, SystemClock, Timer
 from vordr.actors.context import Services, StartContext
-from vordr.actors.pool import Outcome
 from vordr.actors.handle import Handle, Rank, enter_actor, fence, is_fenced, next_incarnation, on_behalf_of
 from vordr.actors.inbox import Envelope, Inbox, Reply
+from vordr.actors.pool import Outcome
 from vordr.actors.reasons import ActorExit, Crashed, Killed, Normal, Reason, is_abnormal
 from vordr.model.errors import ActorDead, Fenced, StartFailed, SupervisionError, VordrError
 
@@ -73,6 +73,7 @@ class Actor(pykka.ThreadingActor):
         self.__exit: Reason | None = None
         self.__idle = False
         self.__open: set[Reply] = set()
+        self.__stops: list[Any] = []
         self.__reply: Reply | None = None
         self.__deferred = False
 
@@ -267,9 +268,11 @@ class Actor(pykka.ThreadingActor):
             self.__idle = True
             taken = self.inbox.take(self.batch or 1)
             self.__idle = False  # before the look at __exit: kill() looks at them the other way round
-            if taken is None or self.__exit is not None:
+            if taken is None:
                 return self.inbox.stop_reason or Killed()
             envelopes = [envelope for envelope in taken if self.__admit(envelope)]
+            if self.__exit is not None:
+                return Killed()
             crash = self.__handle_batch(envelopes) if self.batch else self.__handle_each(envelopes)
             if crash is not None:
                 return crash
@@ -284,8 +287,11 @@ class Actor(pykka.ThreadingActor):
             return True
         if reply.given_up:
             return False
-        self.__open.add(reply)
         reply.on_settled = self.__open.discard
+        self.__open.add(reply)
+        if self.__exit is not None:  # killed between take and here, when nobody else knew of this ask
+            reply.fail(ActorDead(f"{self.name} was killed", details={"actor": self.name}))
+            return False
         return True
 
     def __handle_each(self, envelopes: list[Envelope]) -> Crashed | None:
@@ -336,7 +342,8 @@ class Actor(pykka.ThreadingActor):
 
     def __close(self, why: str, *, keep_open: bool = False) -> None:
         """Take no more messages; fail those that wait and, unless ``keep_open``, the taken but unanswered."""
-        left, _ = self.inbox.close()
+        left, stops = self.inbox.close()
+        self.__stops += stops
         waiting = [envelope.reply for envelope in left if envelope.reply is not None]
         if not keep_open:
             waiting += list(self.__open)
@@ -346,6 +353,8 @@ class Actor(pykka.ThreadingActor):
     def __withdraw(self) -> None:
         pykka.ActorRegistry.unregister(self.actor_ref)
         self.actor_stopped.set()
+        for future in self.__stops:
+            future.set(None)
         self.__gone.fire()
 
     def __announce(self, reason: Reason) -> None:
@@ -355,6 +364,8 @@ class Actor(pykka.ThreadingActor):
                 parent(ActorExit(self.context.child_id, self.incarnation, reason))
             except ActorDead:
                 pass  # the parent ended first; nobody is left to decide
+            except Exception:  # noqa: BLE001 - an end that could not be told is an end all the same
+                _log.exception("the end of %s could not be told", self.name)
         self.__withdraw()
 
     def __post(self, message: object, *, control: bool) -> None:

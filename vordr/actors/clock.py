@@ -189,7 +189,7 @@ class VirtualClock:
             while not any(t.live and abs(t.due - self._now - delay) < 1e-9 for t in self._heap):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise TimeoutError(f"no call pending in {delay} s; pending: {self._heap and self.delays}")
+                    raise TimeoutError(f"no call pending in {delay} s; pending: {[t.due - self._now for t in self._heap]}")
                 self._cond.wait(left)
 
 
@@ -213,8 +213,8 @@ class Signal:
 
     def wait(self, clock: Clock, timeout: float | None) -> bool:
         """Block until fired (True) or until ``timeout`` seconds of ``clock`` passed (False; None: never)."""
-        if self._fired:
-            return True
+        if self._fired or (timeout is not None and timeout <= 0):
+            return self._fired
         expired = False
 
         def expire() -> None:

@@ -18,7 +18,7 @@ import msgspec
 from transitions import Machine
 
 from vordr.actors.actor import Actor
-from vordr.actors.clock import Clock, Timer
+from vordr.actors.clock import Timer
 from vordr.actors.inbox import Reply
 from vordr.actors.messages import Ended, Perform, Performed, Released, Settle
 from vordr.actors.pool import Outcome
@@ -75,7 +75,6 @@ class Surroundings:
 
     journal: Any
     world: World
-    clock: Clock
     boot_id: str
     trash_days: int
     entropy: Callable[[], bytes]
@@ -118,8 +117,8 @@ class _SideDone:
 class ContainerActor(Actor):
     """See the module. Asked: Perform, Settle. Told: Ended, Released."""
 
-    def __init__(self, container: str, around: Surroundings, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, container: str, around: Surroundings) -> None:
+        super().__init__()
         self.id = container
         self.subject = f"container/{container}"
         self.around = around
@@ -155,7 +154,7 @@ class ContainerActor(Actor):
     def receive(self, message: object) -> object:
         match message:
             case Perform() if message.step.operation in SIDE_OPERATIONS:
-                return self._side(message)
+                self._side(message)
             case Perform() | Settle():
                 reply = self.defer()
                 if self.job is None:
@@ -164,7 +163,7 @@ class ContainerActor(Actor):
                     self.waiting.append((message, reply))
             case _Worked(number, outcome):
                 if self.job is not None and self.job.number == number:
-                    self._step(outcome.result, outcome.error)
+                    self._step(outcome.value, outcome.error)
             case _Waited(number):
                 if self.job is not None and self.job.number == number and self.job.awaiting:
                     self.job.awaiting = False
@@ -251,8 +250,9 @@ class ContainerActor(Actor):
         number = job.number
         try:
             phase = job.phases.throw(error) if error is not None else job.phases.send(value)
-        except StopIteration:
-            self._over(job, lambda: job.finish(end.value))
+        except StopIteration as end:
+            result = end.value
+            self._over(job, lambda: job.finish(result))
             return
         except VordrError as refused:
             why = refused
@@ -266,9 +266,7 @@ class ContainerActor(Actor):
                 self._step(ended)
             case AwaitExit(seconds):
                 job.awaiting = True
-                handle = self.handle
-                job.timer = self.around.clock.call_later(
-                    seconds, lambda: handle.tell(_Waited(number), control=True))
+                job.timer = self.after(seconds, _Waited(number))
 
     def _over(self, job: Job, conclude: Callable[[], None]) -> None:
         if job.ended is not None:
@@ -289,7 +287,7 @@ class ContainerActor(Actor):
     # -- outcomes ----------------------------------------------------------------------------------
 
     def _facts(self, txn: str, found: Findings) -> Facts:
-        now = self.around.clock.now_us()
+        now = self.clock.now_us()
         return Facts(
             time=now, txn=txn, boot_id=self.around.boot_id, pid=found.pid,
             exit_code=None if found.exit is None else found.exit.code,
@@ -354,7 +352,7 @@ class ContainerActor(Actor):
         if before is None or before.state not in (State.RUNNING, State.PAUSED):
             self.untold = None
             return
-        txn = uuid7.uuid7(self.around.clock.now_us() // 1000, self.around.entropy())
+        txn = uuid7.uuid7(self.clock.now_us() // 1000, self.around.entropy())
         found = Findings(exit=exit)
         result = advance(Op.EXIT, before, {}, self._facts(txn, found))
         origin = before.process_act
@@ -407,7 +405,7 @@ class ContainerActor(Actor):
         def finish(seen: Observed) -> None:
             if seen.status in (Status.RUNNING, Status.PAUSED):
                 return
-            self.untold = seen.exit or self.untold or Exit(None, self.around.clock.now_us())
+            self.untold = seen.exit or self.untold or Exit(None, self.clock.now_us())
 
         def fail(error: VordrError) -> None:
             raise error
@@ -439,7 +437,7 @@ class ContainerActor(Actor):
             self.around.journal.append((failed,), {}, reserve=True)
             done.reply.fail(error)
             return
-        result, attach = done.outcome.result
+        result, attach = done.outcome.value
         digest = digest_of(self.container)
         draft = Draft(kind=Kind.DONE, before=digest, after=digest, **common,
                       args={"step": request.step.args, "writes": {}, "result": result})

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from vordr.actors.childspec import Decision
 from vordr.actors.clock import Clock, SystemClock
-from vordr.actors.pool import EffectPool
 from vordr.actors.handle import Handle, Rank
+from vordr.actors.pool import EffectPool
 from vordr.actors.reasons import ActorExit, Reason
 from vordr.model.errors import SupervisionError
 

@@ -1,4 +1,7 @@
-"""Intents without outcome, compared with the world: done, or failed and cleaned; never guessed (design §4)."""
+"""Intents without outcome, compared with the world: done, or failed and cleaned; never guessed.
+
+Design §4, recovery.
+"""
 
 from __future__ import annotations
 

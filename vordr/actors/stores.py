@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from vordr.actors.actor import Actor
-from vordr.actors.clock import Clock
 from vordr.actors.inbox import Reply
 from vordr.actors.messages import Perform, Performed, Settle
 from vordr.actors.pool import Outcome
@@ -26,7 +25,7 @@ from vordr.model.state import ImageState, Seal, TrashItem
 
 @dataclass(frozen=True)
 class Made:
-    """What a step's work made: seals of an import, projection writes of a trust change, words for the user."""
+    """What a step's work made: seals of an import, projection writes of a trust change, words."""
 
     seals: tuple[Seal, ...] = ()
     writes: Mapping[str, Any] | None = None
@@ -46,10 +45,9 @@ class _Worked:
 class StoreActor(Actor):
     """Journals intent and outcome of image, trust and packing steps around their work."""
 
-    def __init__(self, journal: Any, clock: Clock, trash_days: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, journal: Any, trash_days: int) -> None:
+        super().__init__()
         self.journal = journal
-        self.clock = clock
         self.trash_days = trash_days
 
     def receive(self, message: object) -> object:
@@ -99,7 +97,7 @@ class StoreActor(Actor):
             self.journal.append((failed,), {}, reserve=True)
             worked.reply.fail(error)
             return
-        made: Made = worked.outcome.result
+        made: Made = worked.outcome.value
         result = self._advance(request, made)
         args: dict[str, Any] = {
             "step": request.step.args,

@@ -114,7 +114,8 @@ class Transactions:
 
         ``make`` is called again when the world moved between plan and begin (a stale head, a subject that
         another transaction holds), so it must read what stands. ``check`` looks at the outcome while the
-        subjects are still held; what it returns goes into the commit record. Raises what the steps raise; then everything that was done is taken back.
+        subjects are still held; what it returns goes into the commit record. Raises what the steps raise;
+        then everything that was done is taken back.
         """
         deadline = self.now_us() + int(PATIENCE * 1_000_000)
         while True:

@@ -31,6 +31,10 @@ _LONGEST_ADDRESS: Final = 107  # sun_path is 108 bytes with its NUL (unix(7))
 _RIGHTS_SPACE: Final = socket.CMSG_SPACE(MAX_FILES * array.array("i").itemsize)
 
 
+class Silence(TimeoutError):
+    """Not a byte came in the time given for the first."""
+
+
 class Received(NamedTuple):
     """One frame. The receiver owns ``files`` (close-on-exec) and closes them."""
 
@@ -59,10 +63,6 @@ class Channel:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    @property
-    def socket(self) -> socket.socket:
-        return self._socket
-
     # -- receiving ---------------------------------------------------------------------------------
 
     def receive(self, *, idle: float | None = None, within: float | None = None) -> Received | None:
@@ -72,13 +72,16 @@ class Channel:
         any time).
 
         :raises FormatError: no frame, an oversized one, or too many descriptors; nothing more can be read.
-        :raises TimeoutError: one of the two times passed.
+        :raises Silence: ``idle`` passed; TimeoutError: ``within`` passed.
         :raises OSError: the connection broke; EOFError: it ended inside a frame.
         """
         files: list[int] = []
         try:
             deadline = None if idle is None else time.monotonic() + idle
-            header = self._read(frames.HEADER, files, deadline)
+            try:
+                header = self._read(frames.HEADER, files, deadline)
+            except TimeoutError as error:
+                raise Silence(f"no frame within {idle:g} s") from error
             if not header:
                 return None
             decoder = frames.Decoder(self._max_frame)
@@ -127,7 +130,7 @@ class Channel:
         if deadline is None:
             poll.poll()
         elif not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError("the peer took too long")
+            raise TimeoutError("a frame took too long")
 
     # -- sending -----------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ READY_LINE: Final = b"ready\n"
 READY_FD: Final = 3
 
 KEEPER: Final = (sys.executable, "-I", "-m", "vordr.service.keeper")
-"""-I: an environment or a working folder of the caller's choice must not choose the code that runs as root."""
+"""-I: neither the caller's environment nor the working folder may choose the code that runs as root."""
 
 _ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -129,9 +129,9 @@ class RemoteEngine(Engine):
                     close_files(received.files)
                     if on_event is not None:
                         on_event(event)
-                case {"error": dict(error), "id": number}:
+                case {"error": dict(told), "id": number}:
                     close_files(received.files)
-                    return _rebuild(error), number == 1
+                    return _rebuild(told), number == 1
                 case {"answer": answer, "id": 1}:
                     return _read_answer(row, answer, received), True
                 case _:

@@ -1,4 +1,4 @@
-"""A stream of bytes that is what its descriptor says, or an error: size and SHA-256 are compared at its end."""
+"""A stream of bytes that is what its descriptor says, or an error: compared at its end."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def decide(
 
 
 class Mode(StrEnum):
-    """strict reports a rejection as one; permissive and audit pass it with a warning. None starts anything."""
+    """strict reports a rejection as one; permissive and audit pass it, warned. None starts anything."""
 
     STRICT = "strict"
     PERMISSIVE = "permissive"

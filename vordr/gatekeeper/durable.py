@@ -16,13 +16,13 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def private_folder(folder: Path) -> None:
-    """Make ``folder`` (0700, its parents too) durably; one that is there stays as it is."""
+def private_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make ``folder`` and its missing parents durably; one that is there stays as it is."""
     if folder.is_dir():
         return
     if not folder.parent.is_dir():
-        private_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
+        private_folder(folder.parent, mode)
+    folder.mkdir(mode=mode, exist_ok=True)
     sync_folder(folder.parent)
 
 

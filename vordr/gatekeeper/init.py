@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +30,11 @@ _LETTERS: Final = "abc"
 def trust_init(
     paths: Paths, owner: str, now_us: int, passphrase: str | None = None, host: str | None = None
 ) -> TrustStore:
-    """Make the operator's key (roles builders and adopters), logs ``<host>-log-a`` to ``-c`` and the store.
+    """Make the operator's key (roles builders and adopters), three logs and the trust store.
 
-    ``owner`` is the name that verdicts will show; ``passphrase`` locks the operator's key (the logs' keys stay
-    open: they sign what is logged, not what is trusted); ``host`` defaults to this machine's name. Files are
-    0600, folders 0700, all durable on return.
+    ``owner`` is the name that verdicts will show. ``passphrase`` locks the operator's key (the logs' keys
+    stay open: they sign what is logged, not what is trusted). ``host``, by default this machine's name, is
+    the H of the logs' ids H-log-a, H-log-b, H-log-c. Files are 0600, folders 0700, all durable on return.
 
     Raises TrustStoreInvalid: there is a trust store already; StateLocked: another one is being made;
     UsageError: no owner; KeyUnusable: an empty passphrase.
@@ -43,8 +42,9 @@ def trust_init(
     if not owner.strip() or not owner.isprintable() or len(owner) > 200:
         raise UsageError("the owner's name must be 1 to 200 printable characters",
                          remedy="vordr trust init --owner NAME")
-    for folder in (paths.root, paths.trust, paths.keys):
-        durable.private_folder(folder)
+    durable.private_folder(paths.root, 0o711)
+    durable.private_folder(paths.trust)
+    durable.private_folder(paths.keys)
     with _alone(paths), tempfile.TemporaryDirectory(prefix=".trust-init-", dir=paths.root) as aside:
         stage = Paths(Path(aside), paths.run)
         _make(stage, paths, owner.strip(), now_us, passphrase, _host_name(host))
@@ -115,8 +115,5 @@ def _move_into_place(stage: Paths, paths: Paths, now_us: int) -> None:
         durable.sync_folder(paths.trust)
     except OSError:
         for source, target in reversed(done):
-            if target.is_dir():
-                shutil.move(target, source)
-            else:
-                os.rename(target, source)
+            os.rename(target, source)
         raise

@@ -6,15 +6,17 @@ this interpreter cannot read, or beyond the limits, leaves the list empty and sa
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import IO, Final, Protocol, Self, cast
 
 from vordr.gatekeeper.subject import Blob
 
 _STATUS: Final = "var/lib/dpkg/status"
+_ABOVE: Final = frozenset({"var", "var/lib", "var/lib/dpkg"})
 _HIDING: Final = frozenset(
     {
         "var/lib/dpkg/.wh.status", "var/lib/dpkg/.wh..wh..opq", "var/lib/.wh.dpkg", "var/lib/.wh..wh..opq",
@@ -23,11 +25,11 @@ _HIDING: Final = frozenset(
 )
 _LARGEST_STATUS: Final = 64 * 1024 * 1024
 _LARGEST_LAYER: Final = 64 * 1024**3
-_READABLE: Final = {
-    "application/vnd.oci.image.layer.v1.tar": "r|",
-    "application/vnd.oci.image.layer.v1.tar+gzip": "r|gz",
-    "application/vnd.docker.image.rootfs.diff.tar": "r|",
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": "r|gz",
+_GZIPPED: Final[Mapping[str, bool]] = {
+    "application/vnd.oci.image.layer.v1.tar": False,
+    "application/vnd.oci.image.layer.v1.tar+gzip": True,
+    "application/vnd.docker.image.rootfs.diff.tar": False,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": True,
 }
 
 
@@ -67,7 +69,8 @@ class _Unreadable(Exception):
 
 def inventory(layers: Iterable[Blob], open_blob: OpenBlob) -> Inventory:
     """The installed packages of an image with these layers, bottom first. ``open_blob`` gives the stored
-    bytes of a digest; they are read to their end. Never raises for what a layer holds: it says in the comment what it could not read."""
+    bytes of a digest; they are read to their end. What a layer holds raises nothing: the comment says what
+    could not be read. What ``open_blob`` and its streams raise passes through, but for OSError."""
     status = b""
     try:
         for layer in layers:
@@ -84,26 +87,39 @@ def inventory(layers: Iterable[Blob], open_blob: OpenBlob) -> Inventory:
 def _search(layer: Blob, open_blob: OpenBlob) -> bytes | None:
     """The status file as this layer leaves it: its bytes, b"" where the layer hides it, None where it does
     not touch it."""
-    mode = _READABLE.get(layer.media_type)
-    if mode is None:
+    gzipped = _GZIPPED.get(layer.media_type)
+    if gzipped is None:
         raise _Unreadable(f"layer {layer.digest} is of type {layer.media_type}")
     found: bytes | None = None
     hidden = False
     try:
-        with open_blob(layer.digest) as stream, tarfile.open(fileobj=stream, mode=mode) as tar:  # type: ignore[call-overload] # mode is one of the two stream modes above
-            for member in tar:
+        with open_blob(layer.digest) as stream:
+            for tar, member in _walk(stream, gzipped):
                 name = member.name.removeprefix("./").strip("/")
                 hidden |= name in _HIDING
                 if member.offset_data + member.size > _LARGEST_LAYER:
                     raise _Unreadable(f"layer {layer.digest} unpacks to more than {_LARGEST_LAYER} bytes")
+                if name in _ABOVE and not member.isdir():
+                    raise _Unreadable(f"in layer {layer.digest}, /{name} is not a folder")
                 if name == _STATUS:
                     found = _content(tar, member, layer)
-                tar.members = []  # tarfile keeps every member it has seen
             while stream.read(1 << 20):  # a stream that checks its digest does so at its end
                 pass
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
         raise _Unreadable(f"layer {layer.digest} is not a readable tar: {error}") from error
     return b"" if found is None and hidden else found
+
+
+def _walk(stream: Stream, gzipped: bool) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The members of a layer. gzip by itself and not by tarfile, which stops at the first of several gzip
+    members."""
+    source = cast(IO[bytes], stream)  # both need read() alone
+    if gzipped:
+        source = cast(IO[bytes], gzip.GzipFile(fileobj=source))
+    with tarfile.open(fileobj=source, mode="r|") as tar:
+        while member := tar.next():
+            yield tar, member
+            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every member it has seen
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, layer: Blob) -> bytes:

@@ -1,7 +1,7 @@
 """Writable layers of a container on disk: one numbered folder per generation, with overlayfs' two parts.
 
-``containers/<id>/gen/<n>/upper`` is what the container wrote, ``work`` is overlayfs' own. Going back a generation
-renames one folder into the trash, so it costs the same for a byte and for a terabyte.
+``containers/<id>/gen/<n>/upper`` is what the container wrote, ``work`` is overlayfs' own. Going back a
+generation renames one folder into the trash, so it costs the same for a byte and for a terabyte.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def work_folder(paths: Paths, container: str, number: int) -> Path:
 def open_generation(paths: Paths, container: str, number: int, ids: IdRange) -> Path:
     """Make the empty, durable generation ``number`` (from 1), its upper owned by the range's first id.
 
-    Idempotent while the generation is empty, so that a recovery may repeat it; raises StateError when it holds
-    anything already, and LayerSpaceExhausted on a full disk. Its first mount gives the upper the owner and mode
-    of the folder below it.
+    Idempotent while the generation is empty, so that a recovery may repeat it; raises StateError when it
+    holds anything already, and LayerSpaceExhausted on a full disk. Its first mount gives the upper the
+    owner and mode of the folder below it.
     """
     folder = generation_folder(paths, container, number)
     upper, work = upper_folder(paths, container, number), work_folder(paths, container, number)

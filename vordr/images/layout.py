@@ -11,12 +11,12 @@ import platform
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 
 from vordr.formats import canonical
 from vordr.formats.digests import parse_digest
 from vordr.formats.errors import FormatError
+from vordr.images.decompress import Compression
 from vordr.model.errors import ImageUnreadable
 from vordr.model.state import ImageConfig, Layer
 
@@ -35,14 +35,6 @@ _LARGEST_BLOB: Final = 2**53 - 1
 _ENTRY_OF_ENVIRONMENT: Final = re.compile(r"[^=\x00]+=[^\x00]*")
 
 
-class Compression(Enum):
-    """How a layer's tar is packed."""
-
-    NONE = "none"
-    GZIP = "gzip"
-    ZSTD = "zstd"
-
-
 LAYER_TYPES: Final[Mapping[str, Compression]] = {
     OCI_LAYER: Compression.NONE,
     f"{OCI_LAYER}+gzip": Compression.GZIP,
@@ -53,8 +45,8 @@ LAYER_TYPES: Final[Mapping[str, Compression]] = {
 }
 
 _ARCHITECTURES: Final = {
-    "x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386", "riscv64": "riscv64",
-    "ppc64le": "ppc64le", "s390x": "s390x",
+    "x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm", "i686": "386",
+    "riscv64": "riscv64", "ppc64le": "ppc64le", "s390x": "s390x",
 }
 
 
@@ -120,8 +112,8 @@ def is_index(document: bytes) -> bool:
 def find_manifest(index: bytes, architecture: str | None = None) -> Descriptor:
     """The index's entry for Linux on ``architecture`` (the host's by default); it may be an index again.
 
-    Entries of unknown platform (build attestations) are passed over, but a lone entry needs no platform. Raises
-    ImageUnreadable with the platforms there are.
+    Entries of unknown platform (build attestations) are passed over, but a lone entry needs no platform.
+    Raises ImageUnreadable with the platforms there are.
     """
     wanted = architecture or host_architecture()
     value = _document(index, "index")
@@ -143,9 +135,8 @@ def find_manifest(index: bytes, architecture: str | None = None) -> Descriptor:
         if words == f"linux/{wanted}":
             found.append((_rank(target.get("variant")), number, descriptor))
     if not found:
-        raise ImageUnreadable(
-            f"the image is not built for linux/{wanted}; it has {', '.join(sorted(set(seen))) or 'no platform'}"
-        )
+        there = ", ".join(sorted(set(seen))) or "no platform"
+        raise ImageUnreadable(f"the image is not built for linux/{wanted}; it has {there}")
     return min(found, key=lambda item: item[:2])[2]
 
 
@@ -176,7 +167,9 @@ def parse_config(document: bytes, architecture: str) -> tuple[ImageConfig, tuple
     if (system := config.get("os")) != "linux":
         raise ImageUnreadable(f"config.os: the image is built for {system!r}, this host runs linux")
     if (built := config.get("architecture")) != architecture:
-        raise ImageUnreadable(f"config.architecture: the image is built for {built!r}, this host is {architecture}")
+        raise ImageUnreadable(
+            f"config.architecture: the image is built for {built!r}, this host is {architecture}"
+        )
     rootfs = config.get("rootfs")
     if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
         raise ImageUnreadable("config.rootfs.type: must be layers")
@@ -232,7 +225,9 @@ def _checked(content: bytes, digest: str, size: int | None) -> bytes:
 def _expect_media_type(value: dict[str, Any], where: str, allowed: tuple[str, ...]) -> None:
     """The media type is optional for OCI and must not contradict the content where it is given."""
     if "mediaType" in value and value["mediaType"] not in allowed:
-        raise ImageUnreadable(f"{where}.mediaType: {str(value['mediaType'])[:100]!r} is not one of {', '.join(allowed)}")
+        raise ImageUnreadable(
+            f"{where}.mediaType: {str(value['mediaType'])[:100]!r} is not one of {', '.join(allowed)}"
+        )
 
 
 def _descriptor(value: Any, where: str, allowed: tuple[str, ...]) -> Descriptor:

@@ -1,9 +1,9 @@
 """The kernel's mount interface by descriptors: fsopen(2), fsmount(2), mount_setattr(2), move_mount(2).
 
-Descriptors, unlike paths, cannot be swapped between check and use: a sealed layer is opened once, checked, and
-mounted through that descriptor. System call numbers from 424 up are the same on every architecture that Vörðr
-supports (linux/include/uapi/asm-generic/unistd.h). All functions raise OSError with the kernel's errno, and
-carry the kernel's own words from the context's log where there are any.
+Descriptors, unlike paths, cannot be swapped between check and use: a sealed layer is opened once, checked,
+and mounted through that descriptor. System call numbers from 424 up are the same on every architecture that
+Vörðr supports (linux/include/uapi/asm-generic/unistd.h). All functions raise OSError with the kernel's
+errno, and carry the kernel's own words from the context's log where there are any.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def fsconfig(context: int, key: str, value: str | None = None) -> None:
     try:
         _call(f"fsconfig {key}={value}", _SYS_FSCONFIG, context, command, key.encode(), text, 0)
     except OSError as error:
-        raise OSError(error.errno, error.strerror + _kernel_words(context)) from None
+        raise OSError(error.errno, f"{error.strerror}{_kernel_words(context)}") from None
 
 
 def create(context: int, attributes: int) -> int:
@@ -94,12 +94,12 @@ def create(context: int, attributes: int) -> int:
         _call("fsconfig create", _SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
         return _call("fsmount", _SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes)
     except OSError as error:
-        raise OSError(error.errno, error.strerror + _kernel_words(context)) from None
+        raise OSError(error.errno, f"{error.strerror}{_kernel_words(context)}") from None
 
 
 def _kernel_words(context: int) -> str:
     """What the kernel wrote into the context's log: one message a read, non-blocking, ENODATA at the end."""
-    words = []
+    words: list[str] = []
     with contextlib.suppress(OSError):
         while len(words) < 8:
             words.append(os.read(context, 512).decode(errors="replace").strip())
@@ -113,7 +113,7 @@ def clone_tree(path: str) -> int:
 
 
 def set_idmap(mount: int, user_namespace: int) -> None:
-    """Map the ids of a detached mount as ``user_namespace`` maps them (mount_setattr(2), MOUNT_ATTR_IDMAP)."""
+    """Map the ids of a detached mount as ``user_namespace`` does (mount_setattr(2), MOUNT_ATTR_IDMAP)."""
     _setattr(mount, attr_set=_MOUNT_ATTR_IDMAP, namespace=user_namespace)
 
 
@@ -137,8 +137,8 @@ def attach(mount: int, target: str) -> None:
 
 def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
     """The classic mount(2): ``flags`` are MS_*, ``data`` at most 4095 bytes."""
-    arguments = (os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), os.fsencode(data))
-    if _libc.mount(*arguments) != 0:
+    what = (os.fsencode(source), os.fsencode(target), kind.encode())
+    if _libc.mount(*what, ctypes.c_ulong(flags), os.fsencode(data)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"mount {kind} on {target}: {os.strerror(code)}")
 
@@ -146,8 +146,8 @@ def mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
 def detach(target: str) -> bool:
     """Take the top mount off ``target`` with all that is mounted below it; False when nothing is mounted.
 
-    Never follows a symlink at ``target``. A mount still in use vanishes from the tree at once and ends with its
-    last user (umount2(2), MNT_DETACH).
+    Never follows a symlink at ``target``. A mount still in use vanishes from the tree at once and ends with
+    its last user (umount2(2), MNT_DETACH).
     """
     if _libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0:
         return True

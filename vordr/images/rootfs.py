@@ -1,11 +1,12 @@
 """A container's root file system: sealed layers below, earlier generations above them, a fresh upper on top.
 
-Everything is mounted below ``run/c/<id>``, which is first bound onto itself with private propagation. So no mount
-of a container shows in any other mount namespace that shares the host's, and taking it down, whole or half-made,
-is one detach of that bind however many layers there are.
+Everything is mounted below ``run/c/<id>``, which is first bound onto itself with private propagation. So no
+mount of a container shows in any other mount namespace that shares the host's, and taking it down, whole or
+half-made, is one detach of that bind however many layers there are.
 
-Each layer is mounted by the descriptor that was checked against its seal, never by its path. Whose id 0 in the
-layer is the container's root is said by an idmapped mount, so one sealed file serves every container's range.
+Each layer is mounted by the descriptor that was checked against its seal, never by its path. Whose id 0 in
+the layer is the container's root is said by an idmapped mount, so one sealed file serves every container's
+range.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from vordr.model.spec import IdRange
 from vordr.model.verdict import Verdict
 
 _LAYER_ATTRIBUTES: Final = mountapi.MOUNT_ATTR_RDONLY | mountapi.MOUNT_ATTR_NODEV
-# No index and no metacopy: an upper then holds whole files, so it is valid on any stack of the same content, and
-# nothing in it refers to data below by a name that an image chose.
+# No index and no metacopy: an upper then holds whole files, so it is valid on any stack of the same
+# content, and nothing in it refers to data below by a name that an image chose.
 _OVERLAY_OPTIONS: Final = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow"))
 _namespaces: Final = UserNamespaces()
 
@@ -50,11 +51,12 @@ def mount_rootfs(
     """Mount the root file system and return its folder.
 
     ``layer_fds`` are the checked descriptors of the sealed layers, bottom first, one for each layer of the
-    verdict; the caller keeps and closes them. ``generations`` are numbers, oldest first; the last is the upper
-    and is written to. With ``read_only`` the mount is read-only as a whole.
+    verdict; the caller keeps and closes them. ``generations`` are numbers, oldest first; the last is the
+    upper and is written to. With ``read_only`` the mount is read-only as a whole.
 
-    Raises SealBroken when a descriptor is not the layer that the verdict names, StateError when it is mounted
-    already or a generation is missing, RuntimeFailed with the kernel's words. On an error nothing stays mounted.
+    Raises SealBroken when a descriptor is not the layer that the verdict names, StateError when it is
+    mounted already or a generation is missing, RuntimeFailed with the kernel's words. On an error nothing
+    stays mounted.
     """
     _check_bound(paths, layer_fds, verdict)
     if not generations:
@@ -69,7 +71,8 @@ def mount_rootfs(
             return _mount(paths, container, layer_fds, generations, ids, read_only)
     except OSError as error:
         unmount_rootfs(paths, container)
-        raise RuntimeFailed(f"cannot mount the root file system of {container[:12]}: {error.strerror}") from error
+        words = f"cannot mount the root file system of {container[:12]}: {error.strerror}"
+        raise RuntimeFailed(words) from error
     except BaseException:
         unmount_rootfs(paths, container)
         raise
@@ -265,7 +268,8 @@ def _short(folder: Path, stack: ExitStack) -> str:
 
 
 def _descriptor_path(folder: Path, stack: ExitStack) -> str:
-    descriptor = stack.enter_context(mountapi.closing(os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)))
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
     return f"/proc/self/fd/{descriptor}"
 
 
@@ -274,7 +278,9 @@ def mounted_rootfs(
     paths: Paths, container: str, layer_fds: Sequence[int], generations: Sequence[int], ids: IdRange,
     verdict: Verdict,
 ) -> Iterator[Path]:
-    """The root file system for the length of a block, as copying in and out of a stopped container needs it."""
+    """The root file system for the length of a block, as copying in and out of a stopped container needs
+    it.
+    """
     merged = mount_rootfs(paths, container, layer_fds, generations, ids, verdict)
     try:
         yield merged

@@ -1,13 +1,13 @@
 """Sealed layers: one EROFS image per diffID, whose digest is journalled and checked at every start.
 
-An image is a pure function of its layer: the file system's UUID comes from the diffID, and a build time later
-than any file time (SOURCE_DATE_EPOCH, which mkfs.erofs takes as an upper bound) keeps the files' own times. So a
-seal that broke is remade byte for byte, and anybody can repeat it from the blob.
+An image is a pure function of its layer: the file system's UUID comes from the diffID, and a build time
+later than any file time (SOURCE_DATE_EPOCH, which mkfs.erofs takes as an upper bound) keeps the files' own
+times. So a seal that broke is remade byte for byte, and anybody can repeat it from the blob.
 
-What is trusted at a start: the seal the caller took from the journal. The open descriptor must be the inode that
-was hashed, unchanged since (device, inode, size, mtime, ctime; root cannot set a ctime back without setting the
-clock or writing to the disk below the file system), else it is hashed again. The immutable flag stands in the way
-of accidents; fs-verity, where the file system has it, makes the kernel check every read.
+What is trusted at a start: the seal the caller took from the journal. The open descriptor must be the inode
+that was hashed, unchanged since (device, inode, size, mtime, ctime; root cannot set a ctime back without
+setting the clock or writing to the disk below the file system), else it is hashed again. The immutable flag
+stands in the way of accidents; fs-verity, where the file system has it, makes the kernel check every read.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def seal_layer(
 ) -> Seal:
     """Make the sealed file of ``layer`` from its blob, durably, and return its seal; idempotent per diffID.
 
-    ``known`` is the journalled seal where another image has the layer already: while it holds, nothing is made.
-    A file that no journalled seal vouches for is made anew. Raises ImageUnreadable, LayerSpaceExhausted,
-    RuntimeNotFound (no mkfs.erofs) or RuntimeFailed; then no file is left behind.
+    ``known`` is the journalled seal where another image has the layer already: while it holds, nothing is
+    made. A file that no journalled seal vouches for is made anew. Raises ImageUnreadable,
+    LayerSpaceExhausted, RuntimeNotFound (no mkfs.erofs) or RuntimeFailed; then no file is left behind.
     """
     with _locks[layer.diff_id]:
         if known is not None:
@@ -196,7 +196,9 @@ def make_erofs(tree: Path, image: Path, diff_id: str) -> None:
     command = ("mkfs.erofs", "--quiet", "--preserve-mtime", "-U", uuid, str(image), str(tree))
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(_BUILD_TIME), "LC_ALL": "C"}
     try:
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
     except FileNotFoundError:
         raise RuntimeNotFound("mkfs.erofs is not installed", remedy="apt install erofs-utils") from None
     if done.returncode != 0:

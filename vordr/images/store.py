@@ -1,7 +1,7 @@
 """The image store: an OCI image layout (image-spec, image-layout.md) addressed by digest only.
 
-Names live in the journal's projection, so ``index.json`` stays empty here. A blob is in the store whole or not at
-all: it is written beside, hashed while it is written, synced, and renamed.
+Names live in the journal's projection, so ``index.json`` stays empty here. A blob is in the store whole or
+not at all: it is written beside, hashed while it is written, synced, and renamed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import IO, Final, Protocol
 
 from vordr.formats.digests import parse_digest
 from vordr.formats.errors import FormatError
@@ -44,7 +44,9 @@ class ImageStore:
         self._incoming = paths.store / "incoming"
 
     def prepare(self) -> None:
-        """Make the layout's folders and files where they are missing, and drop what a crash left half-written."""
+        """Make the layout's folders and files where they are missing, and drop what a crash left
+        half-written.
+        """
         for folder in (self.folder, self._blobs.parent, self._blobs, self._incoming):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in (("oci-layout", _LAYOUT), ("index.json", _EMPTY_INDEX)):
@@ -75,7 +77,9 @@ class ImageStore:
             return os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def read(self, digest: str, limit: int) -> bytes:
-        """The bytes of a small blob, hashed again. Raises ImageUnreadable: missing, over ``limit``, other bytes."""
+        """The bytes of a small blob, hashed again. Raises ImageUnreadable: missing, over ``limit``, other
+        bytes.
+        """
         with self._found(digest), open(self.open(digest), "rb") as file:
             content = file.read(limit + 1)
         if len(content) > limit:
@@ -90,8 +94,8 @@ class ImageStore:
     def add(self, stream: Readable, digest: str, size: int) -> None:
         """Store ``size`` bytes of ``stream`` as ``digest``, durably; nothing to do when it is there.
 
-        Raises ImageUnreadable when the stream is shorter, longer or has another digest, LayerSpaceExhausted on a
-        full disk; then nothing stays.
+        Raises ImageUnreadable when the stream is shorter, longer or has another digest, LayerSpaceExhausted
+        on a full disk; then nothing stays.
         """
         target = self.path(digest)
         if target.is_file():
@@ -131,11 +135,12 @@ class ImageStore:
             yield
         except FileNotFoundError:
             raise ImageUnreadable(
-                f"blob {digest} is missing from the store", remedy="pull the image again", details={"digest": digest}
+                f"blob {digest} is missing from the store",
+                remedy="pull the image again", details={"digest": digest},
             ) from None
 
 
-def _copy_checked(stream: Readable, file: BinaryIO, digest: str, size: int) -> None:
+def _copy_checked(stream: Readable, file: IO[bytes], digest: str, size: int) -> None:
     hashed, left = hashlib.sha256(), size
     while left and (chunk := stream.read(min(_CHUNK, left))):
         hashed.update(chunk)

@@ -1,9 +1,10 @@
-"""A strict reader of tar streams: POSIX ustar and pax (IEEE 1003.1 pax), GNU long names; pure over a byte source.
+"""A strict reader of tar streams: POSIX ustar and pax (IEEE 1003.1 pax), GNU long names; pure over a byte
+source.
 
-Leniency is where two readers see two archives. So a header whose checksum is wrong, a number that is not one, a
-half end mark or a truncated member ends the reading with TarInvalid, and what layers never need (sparse files,
-multi-volume members, old vendor types) is refused by name. One thing is let pass as every reader does: bytes after
-the end mark. They are still part of the stream and its digest.
+Leniency is where two readers see two archives. So a header whose checksum is wrong, a number that is not
+one, a half end mark or a truncated member ends the reading with TarInvalid, and what layers never need
+(sparse files, multi-volume members, old vendor types) is refused by name. One thing is let pass as every
+reader does: bytes after the end mark. They are still part of the stream and its digest.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class Type(Enum):
 
 @dataclass(frozen=True)
 class Member:
-    """One member; names are raw bytes as written. ``mtime`` is ns since the epoch; ``size`` 0 unless a file."""
+    """One member; names are raw bytes as written. ``mtime`` is ns since the epoch; ``size`` 0 unless a
+    file.
+    """
 
     name: bytes
     type: Type
@@ -126,10 +129,13 @@ class _Extension:
         self._pax: dict[str, bytes] = {}
 
     def take(self, kind: bytes, body: bytes) -> None:
-        """Note one extension header of type ``kind``: x (pax), g (pax, global), L or K (GNU long name, link)."""
+        """Note one extension header of type ``kind``: x (pax), g (pax, global), L or K (GNU long name,
+        link).
+        """
         records = _pax_records(body) if kind in b"xg" else {}
         if kind == b"g":
-            # Global records are comments in practice (git archive, buildah); as containerd does, none applies.
+            # Global records are comments in practice (git archive, buildah); as containerd does, none
+            # applies.
             return
         if (self._pax and kind == b"x") or kind in self._long:
             raise TarInvalid("two extension headers of one kind for one member")
@@ -148,8 +154,9 @@ class _Extension:
             size = _decimal(pax["size"], "size")
         type_ = _type(kind, name)
         if type_ is not Type.FILE:
-            # Hard links of old writers carry their target's size without content; POSIX pax would follow with
-            # content. The two readings differ, so only zero passes; folders' sizes mean nothing to all readers.
+            # Hard links of old writers carry their target's size without content; POSIX pax would follow
+            # with content. The two readings differ, so only zero passes; folders' sizes mean nothing to all
+            # readers.
             if size and type_ is not Type.DIRECTORY:
                 raise TarInvalid(f"{name!r} is no file but says it has {size} bytes")
             size = 0
@@ -217,7 +224,9 @@ def _time(value: bytes) -> int:
 
 
 def _pax_records(body: bytes) -> dict[str, bytes]:
-    """pax's ``length keyword=value\\n`` records; the length counts the whole record. Duplicates are refused."""
+    """pax's ``length keyword=value\\n`` records; the length counts the whole record. Duplicates are
+    refused.
+    """
     records: dict[str, bytes] = {}
     position = 0
     while position < len(body):

@@ -1,9 +1,9 @@
 """User namespaces as descriptors: what mount_setattr(2) needs to map the ids of a mount.
 
-The kernel makes a user namespace only for a process of its own (unshare(2) refuses a threaded one), so a tiny
-process is spawned, its maps are written from here, the namespace is opened, and the process ends. The namespace
-lives on in the descriptor. Forking the service itself would be neither safe (threads) nor fast (its size);
-subprocess uses vfork.
+The kernel makes a user namespace only for a process of its own (unshare(2) refuses a threaded one), so a
+tiny process is spawned, its maps are written from here, the namespace is opened, and the process ends. The
+namespace lives on in the descriptor. Forking the service itself would be neither safe (threads) nor fast
+(its size); subprocess uses vfork.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class UserNamespaces:
         self._open: OrderedDict[tuple[int, int], int] = OrderedDict()
 
     def open(self, ids: IdRange) -> int:
-        """A descriptor of the namespace of ``ids``, for the caller to close. Raises as make_user_namespace."""
+        """A descriptor of the namespace of ``ids``, for the caller to close; as make_user_namespace."""
         key = (ids.first, ids.count)
         with self._lock:
             held = self._open.get(key)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vordr.formats import checkpoint, note
 from vordr.formats.errors import FormatError
-from vordr.formats.signature import PrivateKey, PublicKey
+from vordr.formats.signature import PrivateKey, PublicKey, Suite
 from vordr.model.errors import JournalCorrupt
 
 _MAX_BYTES = 64 * 1024
@@ -44,14 +44,19 @@ class Signer:
 
     def __init__(self, key: PrivateKey) -> None:
         """:raises FormatError: the key is not Ed25519."""
-        self._key = key
         self.public = key.public
+        if self.public.suite is not Suite.ED25519:
+            raise FormatError("host key", f"is a key of {self.public.suite.value}, not {Suite.ED25519.value}")
+        self._key = key
         self._name = origin(self.public)
-        note.sign_note("probe\n", self._name, key)
+        self._key_id = note.key_id(self._name, self.public.raw)
 
     def sign(self, head: Head) -> str:
         """The head as a signed note."""
-        return note.sign_note(head.to_checkpoint(self._name).to_text(), self._name, self._key)
+        # note.sign_note derives and checks the public key each time, which costs as much as a commit.
+        text = head.to_checkpoint(self._name).to_text()
+        line = note.NoteSignature(self._name, self._key_id, self._key.sign(text.encode()))
+        return note.SignedNote(text, (line,)).to_text()
 
 
 def verify(text: str, public: PublicKey) -> Head:

@@ -37,7 +37,6 @@ class Space:
         self._reserve = reserve
         self._slack = slack
         self._free = free
-        self.keep()
 
     @property
     def held(self) -> bool:

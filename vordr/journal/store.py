@@ -17,6 +17,7 @@ from vordr.formats.signature import PrivateKey
 from vordr.formats.uuid7 import uuid7
 from vordr.journal import head as heads
 from vordr.journal import proofs, recover
+from vordr.journal.anchoring import Anchoring
 from vordr.journal.batch import Evaluated, Group, Outcome, Tip, evaluate
 from vordr.journal.database import Gate, leveldb_message, open_database
 from vordr.journal.layout import FORMAT, FORMAT_KEY, projection_key, record_key
@@ -55,8 +56,8 @@ class JournalStore(Reading):
     ) -> None:
         self._shut = Gate()
         super().__init__(database, self._shut)
-        self._head_file = paths.journal_head
         self._signer = signer
+        self._anchoring = Anchoring(paths.journal_head, signer, standing.anchored, standing.note)
         self._space = space
         self._clock = clock
         self._boot_id = boot_id
@@ -64,7 +65,6 @@ class JournalStore(Reading):
         self._stopped: str | None = None
         self._tree: Tree = standing.tree
         self._tip: Tip = standing.tip
-        self._head: tuple[int, str] = standing.anchored, standing.note
         self._checkpointed: int = self.get(head_key(CHECKPOINT_SUBJECT)) or 0
         self.unanchored_at_open: int = standing.tip.seq - standing.anchored
 
@@ -87,11 +87,12 @@ class JournalStore(Reading):
         folder = paths.journal.parent
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            room = space if space is not None else Space(folder)
         except OSError as error:
             raise StateError(f"the journal's folder {folder} cannot be made: {error.strerror}")
         database = open_database(paths.journal, create=True)
         try:
+            room = space if space is not None else Space(folder)
+            room.keep()
             with database.iterator(include_value=False) as keys:
                 fresh = next(keys, None) is None
             if fresh:
@@ -112,7 +113,7 @@ class JournalStore(Reading):
     @property
     def anchored(self) -> int:
         """How many records the signed head on disk covers."""
-        return self._head[0]
+        return self._anchoring.on_disk[0]
 
     def last(self) -> tuple[int, bytes]:
         """Number and hash of the last record; (0, 32 zero bytes) before the first."""
@@ -125,13 +126,13 @@ class JournalStore(Reading):
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def append_batch(self, groups: Sequence[Group], *, anchor: bool = True) -> list[Outcome]:
+    def append_batch(self, groups: Sequence[Group]) -> list[Outcome]:
         """Append ``groups`` in order, in one synced write with their projection and tree.
 
         Returns, for each group, its records, or why it was refused (a refused group leaves nothing):
         StaleState, NameInUse or SubjectBusy by its conditions, JournalFull, StateError for drafts that
         cannot be journalled, JournalCorrupt for drafts that do not fit what stands. What is returned as
-        records is durable. ``anchor`` False leaves rewriting the head to a later :meth:`anchor`.
+        records is durable; the signed head follows within one fsync (:meth:`anchor` waits for it).
 
         :raises JournalStopped: the write failed, now or earlier; nothing of this call may be acted upon.
         """
@@ -143,10 +144,7 @@ class JournalStore(Reading):
                 results = {at: full for at, group in enumerate(groups) if not group.reserve}
             admitted = [group for at, group in enumerate(groups) if at not in results]
             outcomes = iter(self._commit(admitted))
-            answers = [results[at] if at in results else next(outcomes) for at in range(len(groups))]
-            if anchor:
-                self._anchor()
-            return answers
+            return [results[at] if at in results else next(outcomes) for at in range(len(groups))]
 
     def _commit(self, groups: Sequence[Group]) -> list[Outcome]:
         now = self._clock()
@@ -163,6 +161,7 @@ class JournalStore(Reading):
             return [outcome if isinstance(outcome, VordrError) else full for outcome in outcomes]
         self._write(evaluated, puts)
         self._tree, self._tip = tree, evaluated.tip
+        self._anchoring.request(self._standing_head())
         if checkpoint:
             self._checkpointed = evaluated.entries[0].seq
         return outcomes
@@ -177,7 +176,8 @@ class JournalStore(Reading):
                         batch.delete(projection_key(name))
         except (plyvel.Error, OSError) as error:
             # Whether the batch is on the disk is now unknown, and a second fsync would not tell either.
-            raise self._stop(f"a write to the journal failed: {leveldb_message(error)}") from error
+            self._stopped = f"a write to the journal failed: {leveldb_message(error)}"
+            raise JournalStopped(self._stopped) from error
 
     def _checkpoint_group(self, now: int) -> list[Group]:
         """Every so many records one of them carries the signed checkpoint of all before it."""
@@ -185,46 +185,35 @@ class JournalStore(Reading):
             return []
         draft = Draft(
             txn=uuid7(now // 1000, os.urandom(10)), kind=Kind.CHECKPOINT, cause=Cause.POLICY,
-            subject=CHECKPOINT_SUBJECT, operation="checkpoint", args={"checkpoint": self._sign()},
-            principal="journal",
+            subject=CHECKPOINT_SUBJECT, operation="checkpoint",
+            args={"checkpoint": self._signer.sign(self._standing_head())}, principal="journal",
         )
         return [Group((draft,), reserve=True)]
 
     # -- the head --------------------------------------------------------------------------------------
 
     def anchor(self) -> None:
-        """Rewrite the signed head if records came since. Raises JournalStopped when the disk refuses."""
+        """Wait until the signed head on disk covers every record. Raises JournalStopped when it cannot."""
         with self._writing:
             self._refuse_stopped()
-            self._anchor()
+            if self.anchored < self._tip.seq:
+                self._anchoring.request(self._standing_head())
+                self._anchoring.wait(self._tip.seq)
 
-    def _anchor(self) -> None:
-        if self.anchored == self._tip.seq:
-            return
-        text = self._sign()
-        try:
-            heads.write(self._head_file, text)
-        except OSError as error:
-            raise self._stop(f"the journal's head cannot be written: {error.strerror or error}") from error
-        self._head = self._tip.seq, text
-
-    def _sign(self) -> str:
+    def _standing_head(self) -> heads.Head:
         tree, tip = self._tree, self._tip
-        return self._signer.sign(heads.Head(tree.size, tree.root(), tip.seq, tip.hash))
+        return heads.Head(tree.size, tree.root(), tip.seq, tip.hash)
 
     def _refuse_stopped(self) -> None:
         if self._stopped is not None:
             raise JournalStopped(self._stopped)
-
-    def _stop(self, reason: str) -> JournalStopped:
-        self._stopped = reason
-        return JournalStopped(reason)
+        self._anchoring.check()
 
     # -- proofs ----------------------------------------------------------------------------------------
 
     def checkpoint(self) -> str:
-        """The signed checkpoint of the records that the head on disk covers."""
-        return self._head[1]
+        """The signed head on disk."""
+        return self._anchoring.on_disk[1]
 
     def prove(self, seq: int) -> dict[str, Any]:
         """Proof that record ``seq`` is in the journal (see :mod:`vordr.journal.proofs`), anchoring it first.
@@ -233,7 +222,7 @@ class JournalStore(Reading):
         """
         if self.anchored < seq <= self.size:
             self.anchor()
-        size, note = self._head  # before the tree: that is never the smaller one
+        size, note = self._anchoring.on_disk  # before the tree: that is never the smaller one
         return proofs.inclusion(self.raw, self._tree.fetch(self.raw), seq, size, note)
 
     def consistency(self, first: int, second: int) -> dict[str, Any]:
@@ -244,14 +233,10 @@ class JournalStore(Reading):
         return proofs.consistency(self._tree.fetch(self.raw), first, second, self._tree.size)
 
     def close(self) -> None:
-        """Rewrite the head if need be and give up the database; waits for reads under way. Idempotent."""
+        """Let the head catch up and give up the database; waits for reads under way. Idempotent."""
         with self._writing:
-            if not self._shut.shut():
-                return
-            try:
-                if self._stopped is None:
-                    self._anchor()
-            finally:
+            if self._shut.shut():
+                self._anchoring.close()
                 self._database.close()
 
 

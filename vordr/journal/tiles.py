@@ -78,31 +78,39 @@ class Growth:
     """A tree being appended to; ``puts`` are the database writes that make the new one readable."""
 
     def __init__(self, tree: Tree) -> None:
-        self._frontier = tree.frontier
+        self._size = tree.size
+        self._edge = list(tree.frontier.nodes)
         self._open = [list(hashes) for hashes in tree.open]
         self._puts: dict[bytes, bytes] = {}
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf *hash*."""
-        self._frontier, done = self._frontier.grow(leaf)
-        for node in done:
-            level, height = divmod(node.level, HEIGHT)
-            if height:
-                continue
-            while len(self._open) <= level:
-                self._open.append([])
-            hashes = self._open[level]
-            hashes.append(node.hash)
-            full = len(hashes) == WIDTH
-            if full or level:
-                self._puts[tile_key(level, node.index // WIDTH)] = b"".join(hashes)
-            if full:
-                hashes.clear()
+        node, level = leaf, 0
+        self._keep(0, self._size, node)
+        while self._size >> level & 1:  # as merkle.Frontier.grow, but without a value for each leaf
+            node, level = merkle.node_hash(self._edge.pop(), node), level + 1
+            if level % HEIGHT == 0:
+                self._keep(level // HEIGHT, self._size >> level, node)
+        self._edge.append(node)
+        self._size += 1
+
+    def _keep(self, level: int, index: int, node: bytes) -> None:
+        """Put a full subtree into its tile."""
+        while len(self._open) <= level:
+            self._open.append([])
+        hashes = self._open[level]
+        hashes.append(node)
+        full = len(hashes) == WIDTH
+        if full or level:
+            self._puts[tile_key(level, index // WIDTH)] = b"".join(hashes)
+        if full:
+            hashes.clear()
 
     def finish(self) -> tuple[Tree, dict[bytes, bytes]]:
         """The tree now, and the database puts since the one this began with."""
-        puts = {**self._puts, FRONTIER_KEY: self._frontier.to_bytes()}
-        return Tree(self._frontier, tuple(map(tuple, self._open))), puts
+        frontier = merkle.Frontier(self._size, tuple(self._edge))
+        puts = {**self._puts, FRONTIER_KEY: frontier.to_bytes()}
+        return Tree(frontier, tuple(map(tuple, self._open))), puts
 
 
 EMPTY: Final = Tree(merkle.Frontier(), ())

@@ -59,20 +59,23 @@ def advance_image(
             return _result(before, image, {trash_key(image.manifest): None}, ImageOp.UNIMPORT, {})
         case ImageOp.REIMPORT:
             if trashed is None or trashed.image is None:
-                raise ImageNotFound("the image is not in the trash any more", remedy="vordr pull, or run the .ctp")
+                raise ImageNotFound(
+                    "the image is not in the trash any more", remedy="vordr pull, or run the .ctp again")
             return _result(
                 before, trashed.image, {trash_key(trashed.image.manifest): None}, ImageOp.UNIMPORT, {})
     if before is None:
         raise ImageNotFound(f"cannot {op}: the image is not in the store")
     if op is ImageOp.UNIMPORT:
         item = TrashItem(
-            id=before.manifest, kind="image", name=before.names[0] if before.names else before.manifest,
-            txn=txn, removed=time, deadline=time + trash_days * 86_400_000_000, image=before)
+            id=before.manifest, kind="image", txn=txn,
+            name=before.names[0] if before.names else before.manifest,
+            removed=time, deadline=time + trash_days * 86_400_000_000, image=before)
         writes = {trash_key(before.manifest): msgspec.to_builtins(item)}
         return _result(before, None, writes, ImageOp.REIMPORT, {})
-    known = {key: msgspec.to_builtins(getattr(before, key)) for key in DESCRIBED if key in args}
+    known: dict[str, Any] = {key: msgspec.to_builtins(getattr(before, key)) for key in DESCRIBED if key in args}
     after = msgspec.structs.replace(
-        before, **{key: tuple(args[key]) if key == "names" else args[key] for key in known})
+        before, seals=seals or before.seals,
+        **{key: tuple(args[key]) if key == "names" else args[key] for key in known})
     return _result(before, after, {}, ImageOp.DESCRIBE, known)
 
 

@@ -13,7 +13,8 @@ import msgspec
 from vordr.model.errors import ContainerNotFound, IllegalTransition
 from vordr.model.lifecycle import ROWS, Fidelity, Op, State, illegal, target
 from vordr.model.records import Inverse, container_key, name_key, trash_key
-from vordr.model.state import ContainerState, Generation, IdRange, TrashItem
+from vordr.model.spec import IdRange
+from vordr.model.state import ContainerState, Generation, TrashItem
 
 replace = msgspec.structs.replace
 

@@ -1,0 +1,133 @@
+"""The dynamic supervisor's front: from a container id to its actor, and the performer of container steps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from vordr.actors.childspec import ChildSpec, Restart, Status
+from vordr.actors.container import ContainerActor, Surroundings
+from vordr.actors.handle import Handle
+from vordr.actors.messages import Ended, Perform, Performed, Released, Settle
+from vordr.actors.requests import ChildInfo, SupervisorRef
+from vordr.actors.world import Exit
+from vordr.model.errors import ActorDead, DeadlineExceeded, SupervisionError, VordrError
+from vordr.model.lifecycle import State
+from vordr.model.records import busy_key, container_key
+from vordr.model.state import ContainerState
+
+# How long a step waits for a crashed actor's next incarnation, in seconds, and how it looks for it.
+REVIVAL = 10.0
+_ALREADY = ("already_started", "already_present")
+
+
+class ContainerDirectory:
+    """Starts an actor for a container when it is first needed; ends it when the container is gone."""
+
+    def __init__(self, supervisor: SupervisorRef, journal: Any, around: Callable[[], Surroundings]) -> None:
+        self.supervisor = supervisor
+        self.journal = journal
+        self.around = around
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+
+    def handle(self, container: str) -> Handle:
+        """The handle of the container's actor, started when there is none. Raises StartFailed."""
+        with self._lock:
+            if container not in self._known:
+                self._start(container)
+                self._known.add(container)
+        return self.supervisor.handle_of(container)
+
+    def _start(self, container: str) -> None:
+        spec = ChildSpec(
+            container, lambda context: ContainerActor(container, self.around()), restart=Restart.PERMANENT,
+            shutdown=5.0)
+        try:
+            self.supervisor.start_child(spec)
+        except SupervisionError as error:
+            if error.details.get("why") not in _ALREADY:
+                raise
+
+    def retire(self, container: str) -> None:
+        """End the actor of a container that is gone; it comes back with the container."""
+        with self._lock:
+            if container not in self._known:
+                return
+            self._known.discard(container)
+            self.supervisor.terminate_child(container)
+            self.supervisor.delete_child(container)
+
+    def wake(self, container: str) -> None:
+        """Start a parked container actor again."""
+        self.supervisor.wake(container)
+
+    def children(self) -> list[ChildInfo]:
+        return self.supervisor.which_children()
+
+    def parked(self, container: str) -> str | None:
+        """Why the container's actor is parked; None when it is not."""
+        for child in self.children():
+            if child.id == container and child.status is Status.PARKED:
+                return child.why
+        return None
+
+    # -- performer of container steps ----------------------------------------------------------------
+
+    def perform(self, request: Perform, deadline: float) -> Performed:
+        answer = self.handle(_id(request.step.subject)).ask(request, timeout=deadline)
+        assert isinstance(answer, Performed)
+        return answer
+
+    def settle(self, request: Settle, deadline: float) -> Performed | None:
+        """As the actor's; a crashed actor's next incarnation is given time to come."""
+        container = _id(request.step.subject)
+        with self._revived(container):
+            answer = self.handle(container).ask(request, timeout=deadline)
+        assert answer is None or isinstance(answer, Performed)
+        return answer
+
+    @contextmanager
+    def _revived(self, container: str) -> Iterator[None]:
+        handle = self.handle(container)
+        waited = threading.Event()
+        tries = 0
+        while not handle.alive and tries < REVIVAL * 20:
+            tries += 1
+            waited.wait(0.05)
+        yield
+
+    def released(self, subject: str) -> None:
+        container = _id(subject)
+        if self._gone(container):
+            self.retire(container)
+        else:
+            self._tell(container, Released())
+
+    def _gone(self, container: str) -> bool:
+        value = self.journal.get(container_key(container))
+        if self.journal.get(busy_key(f"container/{container}")) is not None:
+            return False
+        return value is None or msgspec.convert(value, ContainerState).state is State.REMOVED
+
+    def ended(self, container: str, exit: Exit) -> None:
+        """The exit watcher saw the end of a process; an exit of nobody we know is left where it lies."""
+        if self.journal.get(container_key(container)) is not None:
+            self._tell(container, Ended(exit))
+
+    def _tell(self, container: str, message: object) -> None:
+        try:
+            self.handle(container).tell(message, control=True)
+        except (ActorDead, DeadlineExceeded):
+            pass  # the next incarnation compares with the world by itself
+        except VordrError as error:
+            if "parked" not in error.id.lower():
+                raise
+
+
+def _id(subject: str) -> str:
+    return subject.removeprefix("container/")

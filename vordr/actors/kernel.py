@@ -1,0 +1,265 @@
+"""The real world: runtime, mounts, folders. The only module that calls the runtime to change anything."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vordr.actors.world import Exit, Launched, Observed, Status
+from vordr.images import generations, rootfs
+from vordr.images.seal import open_sealed
+from vordr.images.space import full_disk_is_space_exhausted
+from vordr.journal.secrets import SecretStore
+from vordr.model.errors import (
+    ImageNotFound,
+    RuntimeFailed,
+    SealBroken,
+    StateError,
+    VerificationRejected,
+    VordrError,
+)
+from vordr.model.paths import Paths
+from vordr.model.records import image_key
+from vordr.model.spec import IdRange
+from vordr.model.state import ContainerState, ImageState, Seal
+from vordr.model.verdict import Verdict
+from vordr.runtime import attach as attaching
+from vordr.runtime import cgroups, cleanup, conmon, etcfiles, exits, ociconfig, seccomp, users
+from vordr.runtime.driver import Driver, RuntimeStatus
+from vordr.runtime.probe import HostFacts
+
+_STATUS = {
+    RuntimeStatus.RUNNING: Status.RUNNING,
+    RuntimeStatus.PAUSED: Status.PAUSED,
+    RuntimeStatus.STOPPED: Status.ENDED,
+}
+
+
+class KernelWorld:
+    """See :class:`vordr.actors.world.World`. ``on_broken`` hears of a layer that is not what was sealed."""
+
+    def __init__(
+        self, paths: Paths, journal: Any, secrets: SecretStore, facts: HostFacts,
+        driver: Callable[[], Driver], on_broken: Callable[[str, Seal, SealBroken], None],
+    ) -> None:
+        self.paths = paths
+        self.journal = journal
+        self.secrets = secrets
+        self.facts = facts
+        self._driver = driver
+        self.on_broken = on_broken
+        self._sessions: dict[str, conmon.ExecHandle] = {}
+        self._sessions_lock = threading.Lock()
+
+    @property
+    def driver(self) -> Driver:
+        """The OCI runtime of this host; raises RuntimeNotFound where there is none."""
+        return self._driver()
+
+    # -- folders -----------------------------------------------------------------------------------
+
+    def create(self, container: ContainerState) -> None:
+        self._ids(container)
+        with full_disk_is_space_exhausted("a container"):
+            folder = self.paths.container(container.id)
+            for part in (folder, folder / "gen", folder / "log"):
+                part.mkdir(mode=0o711, parents=True, exist_ok=True)
+            _sync(folder.parent)
+
+    def discard(self, container: ContainerState) -> None:
+        self._move(self.paths.container(container.id), self.paths.trashed(container.id))
+
+    def recover(self, container: ContainerState) -> None:
+        self._move(self.paths.trashed(container.id), self.paths.container(container.id))
+
+    def _move(self, source: Path, target: Path) -> None:
+        """Rename durably; done already is fine, so that recovery may repeat it."""
+        if target.exists() and not source.exists():
+            return
+        target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        try:
+            os.rename(source, target)
+        except OSError as error:
+            raise StateError(f"cannot move {source.name[:12]} to {target.parent}: {error.strerror}") from error
+        _sync(source.parent)
+        _sync(target.parent)
+
+    def open_generation(self, container: ContainerState, number: int) -> None:
+        generations.open_generation(self.paths, container.id, number, self._ids(container))
+
+    def drop_generation(self, container: ContainerState, number: int) -> None:
+        generations.drop_generation(self.paths, container.id, number, self._dropped(container))
+
+    def restore_generation(self, container: ContainerState, number: int) -> None:
+        if not generations.restore_generation(self.paths, container.id, number, self._dropped(container)):
+            raise StateError(f"generation {number} of {container.name} has left the trash")
+
+    def _dropped(self, container: ContainerState) -> Path:
+        """Dropped generations stay in the container's own folder, and go to the trash and back with it."""
+        return self.paths.container(container.id) / "dropped"
+
+    @staticmethod
+    def _ids(container: ContainerState) -> IdRange:
+        if container.ids is None or container.ids.first == 0:
+            raise StateError(f"{container.name} has no range of user ids")
+        return container.ids
+
+    # -- the process -------------------------------------------------------------------------------
+
+    def launch(
+        self, container: ContainerState, generations: tuple[int, ...], verdict: Verdict, *, attach: bool
+    ) -> Launched:
+        image = self._image(container, verdict)
+        driver = self.driver
+        descriptors = self._open_layers(image)
+        try:
+            merged = rootfs.mount_rootfs(
+                self.paths, container.id, descriptors, generations, self._ids(container), verdict)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        bundle = conmon.write_bundle(self.paths, container.id, self._config(container, image, merged))
+        held = conmon.create(
+            self.paths, container.id, bundle, driver, tty=container.spec.tty, stdin=container.spec.stdin,
+            log=self.paths.log(container.id), verdict=verdict, leave_stdin_open=container.spec.tty)
+        connection = attaching.connect_attach(self.paths, container.id) if attach else None
+        try:
+            driver.start(container.id)
+        except BaseException:
+            if connection is not None:
+                os.close(connection)
+            raise
+        return Launched(held.container_pid, connection)
+
+    def _image(self, container: ContainerState, verdict: Verdict) -> ImageState:
+        if verdict.manifest != container.image:
+            raise VerificationRejected(
+                "SUBJECT_MISMATCH", f"the verdict is about another image than {container.name} runs", step=4)
+        value = self.journal.get(image_key(container.image))
+        if value is None:
+            raise ImageNotFound(
+                f"the image {container.image_name} of {container.name} is not in the store any more",
+                remedy="vordr undo of its removal, or run the .ctp again")
+        return msgspec.convert(value, ImageState)
+
+    def _open_layers(self, image: ImageState) -> list[int]:
+        opened: list[int] = []
+        try:
+            for seal in image.seals:
+                try:
+                    opened.append(open_sealed(self.paths, seal))
+                except SealBroken as broken:
+                    self.on_broken(image.manifest, seal, broken)
+                    raise
+        except VordrError:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        return opened
+
+    def _config(self, container: ContainerState, image: ImageState, merged: Path) -> dict[str, Any]:
+        ids = self._ids(container)
+        spec = container.spec
+        user = users.resolve(merged, spec.user if spec.user is not None else image.config.user, ids)
+        etc = etcfiles.write_etc_files(self.paths, container.id, spec, ids)
+        return ociconfig.build(
+            spec, image.config, id=container.id, rootfs=merged, ids=ids, user=user, etc=etc,
+            environment=self._environment(container), cgroup=cgroups.container_group(container.id),
+            seccomp=seccomp.profile(os.uname().machine), facts=self.facts,
+            annotations={"dev.vordr.name": container.name, "dev.vordr.manifest": container.image})
+
+    def _environment(self, container: ContainerState) -> dict[str, str]:
+        wanted = container.spec.environment
+        return self.secrets.get(container.id, wanted) if wanted else {}
+
+    def signal(self, container: ContainerState, number: int) -> None:
+        self.driver.kill(container.id, number)
+
+    def pause(self, container: ContainerState) -> None:
+        self.driver.pause(container.id)
+
+    def resume(self, container: ContainerState) -> None:
+        self.driver.resume(container.id)
+
+    def clear(self, container: ContainerState) -> None:
+        cleanup.reap(self.paths, container.id, self.driver)
+        rootfs.unmount_rootfs(self.paths, container.id)
+        cleanup.remove_run_folder(self.paths, container.id)
+
+    def forget_exit(self, container: ContainerState) -> None:
+        exits.take(self.paths.exits, container.id)
+
+    def observe(self, container: ContainerState) -> Observed:
+        state = self.driver.state(container.id)
+        notice = exits.read(self.paths.exits, container.id)
+        status = Status.ABSENT if state is None else _STATUS.get(state.status, Status.ABSENT)
+        exit = None if notice is None else Exit(notice.code, notice.time_us)
+        if exit is not None and status not in (Status.RUNNING, Status.PAUSED):
+            status = Status.ENDED
+        folder = self.paths.container(container.id)
+        return Observed(
+            status, None if state is None else state.pid, exit, folder.is_dir(),
+            self.paths.trashed(container.id).is_dir(), _numbers(folder / "gen"))
+
+    # -- exec --------------------------------------------------------------------------------------
+
+    def execute(
+        self, container: ContainerState, session: str, request: Any, *, attach: bool
+    ) -> int | None:
+        value = self.journal.get(image_key(container.image))
+        config = msgspec.convert(value, ImageState).config if value is not None else None
+        if config is None:
+            raise ImageNotFound(f"the image of {container.name} is not in the store any more")
+        ids = self._ids(container)
+        merged = rootfs.merged_folder(self.paths, container.id)
+        wanted = request.user or container.spec.user
+        user = users.resolve(merged, wanted if wanted is not None else config.user, ids)
+        process = ociconfig.process_for_exec(
+            request.command, config, spec=container.spec, id=container.id, user=user, tty=request.tty,
+            environment={**self._environment(container), **request.environment}, facts=self.facts,
+            workdir=request.workdir)
+        handle = conmon.exec_(
+            self.paths, container.id, session, process, self.driver, tty=request.tty, stdin=request.stdin,
+            attach=attach)
+        connection = None if handle.attach is None else os.dup(handle.attach.fileno())
+        if handle.attach is not None:
+            handle.attach.close()
+            handle.attach = None
+        with self._sessions_lock:
+            self._sessions[session] = handle
+        return connection
+
+    def session(self, session: str) -> conmon.ExecHandle | None:
+        """The exec session, while nobody has waited for its end."""
+        with self._sessions_lock:
+            return self._sessions.get(session)
+
+    def end_session(self, container: str, session: str) -> None:
+        """Forget an exec session whose end is known."""
+        with self._sessions_lock:
+            handle = self._sessions.pop(session, None)
+        if handle is not None:
+            handle.close()
+            cleanup.remove_exec_folder(self.paths, container, session)
+
+
+def _numbers(folder: Path) -> tuple[int, ...]:
+    try:
+        return tuple(sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()))
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise RuntimeFailed(f"cannot read {folder}: {error.strerror}") from error
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,88 @@
+"""The program ``vordr``: from arguments to an exit code, with every way out of it in one place.
+
+Nothing but ``sys`` is imported before it is known what is asked for; commands import what they need.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vordr.cli.context import Session
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main() -> None:
+    """The console script. Exits with the code of :func:`run`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str], session: Session | None = None) -> int:
+    """Perform one command line (without the program's name) and return its exit code.
+
+    Prints; never raises but for bugs of the interpreter. ``session`` is given by tests and by the admin
+    shell, to bring an engine of their own.
+    """
+    if session is None and list(arguments) == ["--version"]:
+        from vordr import __version__
+
+        print(f"vordr {__version__}")
+        return 0
+    from vordr.cli.context import Session
+
+    own = session is None
+    session = session or Session()
+    try:
+        return _guarded(arguments, session)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence()
+        return BROKEN_PIPE
+    finally:
+        if own:
+            session.close()
+
+
+def _guarded(arguments: Sequence[str], session: Session) -> int:
+    import click
+
+    from vordr.cli.app import program
+    from vordr.cli.failure import report, report_unexpected, usage_error
+    from vordr.model.errors import VordrError
+
+    try:
+        code = program.main(list(arguments), prog_name="vordr", standalone_mode=False, obj=session)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        return report(usage_error(error), session)
+    except VordrError as error:
+        return report(error, session)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost edge: nobody above could tell a person
+        return report_unexpected(error, session)
+
+
+def _silence() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush does not complain again."""
+    import os
+
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+    except (OSError, ValueError):
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Finding what a person means: containers by name, id or beginning of an id; images by reference or digest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from vordr.formats import reference
+from vordr.formats.errors import FormatError
+from vordr.model.errors import ContainerNotFound, ImageNotFound, UsageError
+from vordr.model.lifecycle import State
+from vordr.model.records import Act, container_key, image_key, name_key
+from vordr.model.state import ContainerState, ImageState, TrashItem
+
+_ID: Final = re.compile(r"[0-9a-f]{2,64}")
+
+
+def all_containers(journal: Any) -> Iterator[ContainerState]:
+    """Every container that is not removed, by id."""
+    for _, value in journal.scan("containers/"):
+        container = msgspec.convert(value, ContainerState)
+        if container.state is not State.REMOVED:
+            yield container
+
+
+def container_by_id(journal: Any, container: str) -> ContainerState | None:
+    """The container with this id, removed ones included."""
+    value = journal.get(container_key(container))
+    return None if value is None else msgspec.convert(value, ContainerState)
+
+
+def find_container(journal: Any, given: str) -> ContainerState:
+    """The container that ``given`` names; raises ContainerNotFound, or UsageError when several match."""
+    by_name = journal.get(name_key(given))
+    found = container_by_id(journal, str(by_name)) if by_name is not None else None
+    if found is not None:
+        return found
+    if _ID.fullmatch(given):
+        matches = [
+            container for _, value in journal.scan(container_key(given))
+            if (container := msgspec.convert(value, ContainerState)).state is not State.REMOVED]
+        if len(matches) > 1:
+            raise UsageError(
+                f"{given} is the beginning of {len(matches)} container ids", remedy="give more of the id")
+        if matches:
+            return matches[0]
+    raise ContainerNotFound(f"no container is called {given!r}", details={"container": given})
+
+
+def find_removed(journal: Any, given: str) -> TrashItem:
+    """The trash item that ``given`` names, by id, its beginning, or name; the newest of several by name."""
+    items = [msgspec.convert(value, TrashItem) for _, value in journal.scan("trash/")]
+    matches = [i for i in items if i.id == given or i.name == given] or [
+        i for i in items if len(given) >= 2 and i.id.removeprefix("sha256:").startswith(given)]
+    if not matches:
+        raise ContainerNotFound(f"nothing in the trash is called {given!r}", remedy="vordr trash ls")
+    return max(matches, key=lambda item: item.removed)
+
+
+def all_images(journal: Any) -> list[ImageState]:
+    return [msgspec.convert(value, ImageState) for _, value in journal.scan("images/")]
+
+
+def image_by_digest(journal: Any, manifest: str) -> ImageState:
+    """The image with this manifest digest; raises ImageNotFound."""
+    value = journal.get(image_key(manifest))
+    if value is None:
+        raise ImageNotFound(f"image {manifest} is not in the store", details={"image": manifest})
+    return msgspec.convert(value, ImageState)
+
+
+def full_name(given: str) -> str:
+    """A reference in full (``docker.io/library/hello:latest``); raises UsageError."""
+    try:
+        return str(reference.parse(given).with_default_tag())
+    except FormatError as error:
+        raise UsageError(f"invalid image reference {given!r}: {error.message}") from error
+
+
+def find_image(journal: Any, given: str) -> ImageState:
+    """The image that ``given`` names: reference, manifest digest, or the beginning of one."""
+    images = all_images(journal)
+    bare = given.removeprefix("sha256:")
+    if re.fullmatch(r"[0-9a-f]{4,64}", bare):
+        matches = [image for image in images if image.manifest.removeprefix("sha256:").startswith(bare)]
+        if len(matches) == 1:
+            return matches[0]
+        if len(matches) > 1:
+            raise UsageError(f"{given} is the beginning of {len(matches)} image digests")
+    name = full_name(given) if not given.startswith("sha256:") else given
+    _, at, digest = name.partition("@")
+    for image in images:
+        if name in image.names or (at and digest == image.manifest):
+            return image
+    raise ImageNotFound(
+        f"image {given!r} is not in the store", details={"image": given},
+        remedy=f"vordr pull {given}, or vordr run FILE.ctp")
+
+
+def all_acts(journal: Any) -> list[Act]:
+    """Every transaction, oldest first."""
+    return [msgspec.convert(value, Act) for _, value in journal.scan("acts/")]
+
+
+def names_in_use(journal: Any) -> dict[str, str]:
+    return {key.removeprefix("names/"): str(value) for key, value in journal.scan("names/")}

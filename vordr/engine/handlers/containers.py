@@ -1,0 +1,303 @@
+"""Handlers of the operations on containers. Each reads what stands, makes a plan, and lets it be performed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from vordr.actors.sides import EXEC, SIGNAL
+from vordr.actors.transaction import Finished, Plan
+from vordr.engine.finding import all_containers, container_by_id, find_container
+from vordr.engine.handlers.naming import free_name
+from vordr.engine.host import Call, Host, receipt
+from vordr.engine.library import Incoming, shown
+from vordr.engine.protocol import Reply
+from vordr.model import answers, arguments
+from vordr.model.errors import (
+    ContainerStopped,
+    ImageNotFound,
+    NameInUse,
+    PolicyDenied,
+    UsageError,
+    VordrError,
+)
+from vordr.model.lifecycle import ROWS, Op, State, illegal
+from vordr.model.records import Step, busy_key, head_key, name_key
+from vordr.model.spec import ContainerSpec, IdRange, NetworkMode, check_name, check_spec, parse_signal
+from vordr.model.state import ContainerState, ImageState
+from vordr.model.verdict import Verdict
+
+FIRST_RANGE = 100_000
+RANGE_SIZE = 65_536
+MOST_RANGES = 60_000
+
+
+# -- create and run --------------------------------------------------------------------------------
+
+
+def create(host: Host, call: Call, args: arguments.CreateArgs) -> Reply:
+    return _create(host, call, args, start=False, attach=False)
+
+
+def run(host: Host, call: Call, args: arguments.RunArgs) -> Reply:
+    return _create(host, call, args, start=True, attach=args.attach)
+
+
+def _create(
+    host: Host, call: Call, args: arguments.CreateArgs, *, start: bool, attach: bool
+) -> Reply:
+    if args.name is not None:
+        check_name(args.name)
+        if host.journal.get(name_key(args.name)) is not None:
+            raise name_taken(host, args.name)
+    image, verdict = _image(host, call, args)
+    if args.network is NetworkMode.HOST and not host.gatekeeper.trusted().policy.allow_host_network:
+        raise PolicyDenied(
+            "the operator's policy does not allow the host's network",
+            remedy=f"set allow_host_network = true in {host.paths.trust / 'policy.toml'}")
+    container = secrets.token_hex(32)
+    spec = _spec(args, {})
+    check_spec(spec)
+    digests = host.secrets.put(container, args.environment) if args.environment else {}
+    spec = msgspec.structs.replace(spec, environment=digests)
+
+    def plan() -> Plan:
+        nonlocal verdict
+        verdict = host.library.judge_manifest(image.manifest)
+        name = args.name or free_name(host.journal)
+        ids, range_condition = _free_range(host)
+        state = ContainerState(
+            id=container, name=name, image=image.manifest, image_name=shown(image), spec=spec,
+            state=State.CREATED, ids=ids)
+        subject = f"container/{container}"
+        steps = [Step(subject=subject, operation=str(Op.CREATE),
+                      args={"container": msgspec.to_builtins(state)})]
+        if start:
+            steps.append(Step(subject=subject, operation=str(Op.START), args={"generation": 1}))
+        act = "run" if start else "create"
+        return Plan(
+            act, f"{act} {name} from {shown(image)}", tuple(steps), call.caller.principal,
+            verdicts={image.manifest: verdict}, attach=attach,
+            conditions={name_key(name): None, **range_condition,
+                        f"images/{image.manifest}": host.journal.get(f"images/{image.manifest}")})
+
+    try:
+        finished = host.transactions.run(plan)
+    except VordrError as error:
+        host.secrets.delete(container)
+        raise name_taken(host, args.name) if isinstance(error, NameInUse) and args.name else error
+    return _answer(host, finished, container)
+
+
+def name_taken(host: Host, name: str | None) -> NameInUse:
+    holder = host.journal.get(name_key(name or ""))
+    return NameInUse(
+        f"the name {name!r} is in use by container {str(holder)[:12]}",
+        remedy=f"vordr rm {name}, or choose another --name", details={"name": name, "holder": holder})
+
+
+def _image(host: Host, call: Call, args: arguments.CreateArgs) -> tuple[ImageState, Verdict]:
+    """The verified image that the arguments name, brought into the store if it comes as a package."""
+    if args.package:
+        if not call.files:
+            raise UsageError("a package must come with its open file")
+        incoming = host.library.open_package(call.files[0], args.image, call.progress)
+        bring_in(host, call, incoming, f"import {shown(incoming.image)}")
+        return incoming.image, host.library.judge_manifest(incoming.image.manifest)
+    from vordr.engine.finding import find_image
+
+    try:
+        image = find_image(host.journal, args.image)
+    except ImageNotFound:
+        if args.pull == "never":
+            raise
+        from vordr.engine.handlers.images import pull
+
+        pull(host, call, arguments.PullArgs(reference=args.image))
+        image = find_image(host.journal, args.image)
+    return image, host.library.judge(image)
+
+
+def bring_in(host: Host, call: Call, incoming: Incoming, summary: str) -> Finished | None:
+    """Perform the steps of an incoming image, if there are any."""
+    if not incoming.steps:
+        return None
+    plan = Plan(
+        "import", summary, incoming.steps, call.caller.principal, payload=dict(incoming.work),
+        verdicts={} if incoming.verdict is None else {incoming.image.manifest: incoming.verdict})
+    return host.transactions.run(lambda: plan)
+
+
+def _spec(args: arguments.CreateArgs, environment: dict[str, str]) -> ContainerSpec:
+    return ContainerSpec(
+        command=args.command, entrypoint=args.entrypoint, environment=environment, workdir=args.workdir,
+        user=args.user, hostname=args.hostname, tty=args.tty, stdin=args.stdin, read_only=args.read_only,
+        init=args.init, memory=args.memory, cpu_millis=args.cpu_millis, pids_limit=args.pids_limit,
+        network=args.network, restart=args.restart, auto_remove=args.auto_remove, labels=args.labels,
+        stop_signal=args.stop_signal, stop_timeout=args.stop_timeout)
+
+
+def _free_range(host: Host) -> tuple[IdRange, dict[str, Any]]:
+    """The lowest range of host ids that no container, and nothing in the trash, has."""
+    taken = {key.removeprefix("ranges/") for key, _ in host.journal.scan("ranges/")}
+    for number in range(MOST_RANGES):
+        first = FIRST_RANGE + number * RANGE_SIZE
+        if str(first) not in taken:
+            return IdRange(first, RANGE_SIZE), {f"ranges/{first}": None}
+    raise PolicyDenied("all ranges of user ids are taken", remedy="empty the trash")
+
+
+# -- steps on one container ------------------------------------------------------------------------
+
+
+def start(host: Host, call: Call, args: arguments.StartArgs) -> Reply:
+    def steps(container: ContainerState) -> tuple[Step, ...]:
+        return (_start_step(container),)
+
+    return _act(host, call, args.container, "start", steps, attach=args.attach)
+
+
+def _start_step(container: ContainerState) -> Step:
+    return _step(container, Op.START, {"generation": container.next_generation})
+
+
+def stop(host: Host, call: Call, args: arguments.StopArgs) -> Reply:
+    return _act(host, call, args.container, "stop", lambda c: (_stop_step(host, c, args.timeout),))
+
+
+def _stop_step(host: Host, container: ContainerState, timeout: int | None) -> Step:
+    image = host.journal.get(f"images/{container.image}")
+    wanted = container.spec.stop_signal or (image or {}).get("config", {}).get("stop_signal") or "TERM"
+    patience = container.spec.stop_timeout if timeout is None else timeout
+    return _step(container, Op.STOP, {"signal": parse_signal(wanted), "timeout": patience})
+
+
+def restart(host: Host, call: Call, args: arguments.StopArgs) -> Reply:
+    def steps(container: ContainerState) -> tuple[Step, ...]:
+        alive = container.state in (State.RUNNING, State.PAUSED)
+        before = (_stop_step(host, container, args.timeout),) if alive else ()
+        return (*before, _start_step(container))
+
+    return _act(host, call, args.container, "restart", steps)
+
+
+def pause(host: Host, call: Call, args: arguments.ContainerArgs) -> Reply:
+    return _act(host, call, args.container, "pause", lambda c: (_step(c, Op.PAUSE, {}),))
+
+
+def resume(host: Host, call: Call, args: arguments.ContainerArgs) -> Reply:
+    return _act(host, call, args.container, "resume", lambda c: (_step(c, Op.RESUME, {}),))
+
+
+def remove(host: Host, call: Call, args: arguments.RemoveArgs) -> Reply:
+    def steps(container: ContainerState) -> tuple[Step, ...]:
+        alive = container.state in (State.RUNNING, State.PAUSED)
+        kill = (_kill_step(container),) if alive and args.force else ()
+        return (*kill, _step(container, Op.REMOVE, {}))
+
+    return _act(host, call, args.container, "remove", steps)
+
+
+def kill(host: Host, call: Call, args: arguments.KillArgs) -> Reply:
+    number = parse_signal(args.signal)
+    container = find_container(host.journal, args.container)
+    busy = host.journal.get(busy_key(f"container/{container.id}")) is not None
+    if number == 9 and not busy:
+        return _act(host, call, args.container, "kill", lambda c: (_kill_step(c),))
+    return _signal(host, call, container, number)
+
+
+def _kill_step(container: ContainerState) -> Step:
+    return _step(container, Op.KILL, {"signal": 9, "timeout": 0})
+
+
+def _signal(host: Host, call: Call, container: ContainerState, number: int) -> Reply:
+    """Deliver a signal beside whatever else is done to the container; it has no inverse."""
+    if container.state not in (State.RUNNING, State.PAUSED):
+        raise illegal(Op.KILL, container.state, container.name)
+    step = Step(subject=f"container/{container.id}", operation=SIGNAL, args={"signal": number})
+    plan = Plan(
+        SIGNAL, f"signal {number} to {container.name}", (step,), call.caller.principal, holds=False,
+        reversible=False)
+    return _answer(host, host.transactions.run(lambda: plan), container.id)
+
+
+def _step(container: ContainerState, op: Op, args: dict[str, Any]) -> Step:
+    return Step(subject=f"container/{container.id}", operation=str(op), args=args)
+
+
+def _act(
+    host: Host, call: Call, given: str, act: str, steps: Callable[[ContainerState], tuple[Step, ...]], *,
+    attach: bool = False,
+) -> Reply:
+    """Perform ``steps`` of the container that ``given`` names, if the lifecycle table allows the first."""
+    container_id = find_container(host.journal, given).id
+
+    def plan() -> Plan:
+        container = container_by_id(host.journal, container_id)
+        if container is None or container.state is State.REMOVED:
+            container = find_container(host.journal, given)
+        planned = steps(container)
+        check_allowed(container, planned)
+        verdicts = {}
+        if any(ROWS[Op(step.operation)].creates_process for step in planned):
+            verdicts = {container.image: host.library.judge_manifest(container.image)}
+        subject = f"container/{container.id}"
+        return Plan(
+            act, f"{act} {container.name}", planned, call.caller.principal, attach=attach,
+            verdicts=verdicts, conditions={head_key(subject): host.journal.get(head_key(subject))})
+
+    return _answer(host, host.transactions.run(plan), container_id)
+
+
+def check_allowed(container: ContainerState, planned: tuple[Step, ...]) -> None:
+    """Raise IllegalTransition unless the first step may be taken now: then nothing is journalled."""
+    op = Op(planned[0].operation)
+    if container.state not in ROWS[op].sources:
+        raise illegal(op, container.state, container.name)
+
+
+def _answer(host: Host, finished: Finished, container_id: str) -> Reply:
+    container = container_by_id(host.journal, container_id)
+    assert container is not None
+    files = () if finished.attach is None else (finished.attach,)
+    answer = answers.ContainerAnswer(
+        container=container, receipt=receipt(finished), attach=finished.attach is not None)
+    return Reply(answer, files)
+
+
+# -- exec ------------------------------------------------------------------------------------------
+
+
+def execute(host: Host, call: Call, args: arguments.ExecArgs) -> Reply:
+    if not args.command:
+        raise UsageError("exec needs a command", remedy="vordr exec CONTAINER COMMAND [ARG…]")
+    container = find_container(host.journal, args.container)
+    if container.state is not State.RUNNING:
+        raise ContainerStopped(
+            f"cannot exec: {container.name} is {container.state}", remedy=f"vordr start {container.name}")
+    session = secrets.token_hex(32)
+    told = {"session": session, "command": list(args.command), "user": args.user, "workdir": args.workdir,
+            "environment": sorted(args.environment), "tty": args.tty}
+    step = Step(subject=f"container/{container.id}", operation=EXEC, args=told)
+    plan = Plan(
+        EXEC, f"exec {args.command[0]} in {container.name}", (step,), call.caller.principal, holds=False,
+        reversible=False, payload={"exec": args}, attach=not args.detach)
+    finished = host.transactions.run(lambda: plan)
+    files = () if finished.attach is None else (finished.attach,)
+    answer = answers.ExecAnswer(session=session, receipt=receipt(finished), attach=bool(files))
+    return Reply(answer, files)
+
+
+def listed(host: Host, call: Call, args: arguments.ListArgs) -> Reply:
+    from vordr.engine.handlers.filters import keep
+
+    alive = (State.RUNNING, State.PAUSED)
+    wide = args.all or "status" in args.filters or "exited" in args.filters
+    found = [c for c in all_containers(host.journal)
+             if (wide or c.state in alive) and keep(c, args.filters)]
+    found.sort(key=lambda c: c.created, reverse=True)
+    return Reply(answers.ListAnswer(containers=tuple(found)))

@@ -1,0 +1,338 @@
+"""Handlers of undo, redo, history, trash and explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from vordr.actors.transaction import Finished, Plan
+from vordr.engine.finding import (
+    all_acts,
+    container_by_id,
+    find_container,
+    find_removed,
+    names_in_use,
+)
+from vordr.engine.handlers.containers import name_taken
+from vordr.engine.host import Call, Host, receipt
+from vordr.engine.protocol import Reply
+from vordr.formats.times import format_rfc3339
+from vordr.images.generations import folder_size
+from vordr.model import answers, arguments
+from vordr.model.errors import (
+    ContainerNotFound,
+    ImageNotFound,
+    NothingToUndo,
+    UndoBlocked,
+    UndoExpired,
+    UndoPartial,
+    UsageError,
+)
+from vordr.model.image_steps import image_digest
+from vordr.model.lifecycle import ROWS, Op, State
+from vordr.model.plan import (
+    UndoPlan,
+    choose,
+    choose_redo,
+    plan_undo,
+    subjects,
+    undoable,
+)
+from vordr.model.records import Act, Cause, Step, head_key, name_key
+from vordr.model.spec import check_name
+from vordr.model.state import ContainerState, ImageState, TrashItem
+from vordr.model.verdict import Verdict
+
+STAYS = ("what the containers logged", "volumes, binds and tmpfs", "what a process did outside its container")
+
+
+# -- undo and redo ---------------------------------------------------------------------------------
+
+
+def undo(host: Host, call: Call, args: arguments.UndoArgs) -> Reply:
+    if sum(x is not None for x in (args.txn, args.container, args.to)) > 1:
+        raise UsageError("give one of: a transaction, a container, --to")
+    subject = None if args.container is None else f"container/{_any_container(host, args.container)}"
+
+    def planned() -> UndoPlan:
+        acts = all_acts(host.journal)
+        chosen = choose(
+            acts, principal=call.caller.principal, txn=args.txn, subject=subject, steps=args.steps,
+            to=args.to)
+        return plan_undo(acts, chosen, names_in_use(host.journal), cascade=args.cascade,
+                         keep_names=_kept_names(host))
+
+    return _reverse(host, call, "undo", planned, dry_run=args.dry_run)
+
+
+def redo(host: Host, call: Call, args: arguments.RedoArgs) -> Reply:
+    def planned() -> UndoPlan:
+        acts = all_acts(host.journal)
+        target = choose_redo(acts, principal=call.caller.principal, txn=args.txn)
+        return plan_undo(acts, [target], names_in_use(host.journal), cascade=False,
+                         keep_names=_kept_names(host))
+
+    return _reverse(host, call, "redo", planned, dry_run=args.dry_run)
+
+
+def _any_container(host: Host, given: str) -> str:
+    """A container, or one in the trash: what was done to it can be undone too."""
+    try:
+        return find_container(host.journal, given).id
+    except ContainerNotFound:
+        try:
+            return find_removed(host.journal, given).id
+        except ContainerNotFound:
+            raise ContainerNotFound(f"no container is called {given!r}", details={"container": given}) from None
+
+
+def _kept_names(host: Host) -> dict[str, str]:
+    return {item.id: item.name for item in _trash(host) if item.kind != "image"}
+
+
+def _trash(host: Host) -> list[TrashItem]:
+    return [msgspec.convert(value, TrashItem) for _, value in host.journal.scan("trash/")]
+
+
+def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -> Reply:
+    plan: UndoPlan = planned()
+    _check_possible(host, plan)
+    if dry_run:
+        return Reply(_answer(host, plan, None))
+
+    def make() -> Plan:
+        nonlocal plan
+        plan = planned()
+        _check_possible(host, plan)
+        told = " and ".join(a.summary for a in plan.origins) or ", ".join(a.summary for a in plan.acts)
+        touched = dict.fromkeys(step.subject for step in plan.steps)
+        conditions = {head_key(subject): host.journal.get(head_key(subject)) for subject in touched}
+        return Plan(
+            act, f"{act} of {told}", plan.steps, call.caller.principal, undoes=plan.undoes,
+            conditions={**conditions, **_name_conditions(host, plan)}, verdicts=_verdicts(host, plan))
+
+    partial: list[Any] = []
+
+    def check() -> Mapping[str, Any]:
+        partial.extend(_compare(host, plan))
+        return {"partial": partial} if partial else {}
+
+    finished = host.transactions.run(make, check=check)
+    if partial:
+        raise UndoPartial(
+            f"the {act} ran, but {len(partial)} of {len(plan.targets)} subjects are not as they were",
+            details={"partial": partial, "txn": finished.act.txn},
+            remedy=f"vordr explain {finished.act.txn}")
+    return Reply(_answer(host, plan, finished))
+
+
+def _check_possible(host: Host, plan: UndoPlan) -> None:
+    """Refuse before the begin what can be known to fail: taken names, emptied trash."""
+    names = names_in_use(host.journal)
+    released = {name for step in plan.steps if step.operation == Op.UNCREATE
+                for name, holder in names.items() if step.subject == f"container/{holder}"}
+    for step in plan.steps:
+        if step.operation in (Op.RESTORE, Op.RECREATE):
+            container = step.subject.removeprefix("container/")
+            if host.journal.get(f"trash/{container}") is None:
+                raise UndoExpired(f"container {container[:12]} has left the trash and cannot come back")
+            name = _name_after(host, step)
+            holder = names.get(name)
+            if holder is not None and holder != container and name not in released:
+                raise UndoBlocked(
+                    f"cannot undo: the name {name!r} is held by container {holder[:12]}",
+                    remedy=f"vordr rm {name}, then undo again; or --cascade",
+                    details={"name": name, "holder": holder})
+
+
+def _name_after(host: Host, step: Step) -> str:
+    """The name that a restore or recreate takes again; empty when it takes none."""
+    if step.operation == Op.RECREATE:
+        return "" if step.args.get("to") == State.REMOVED else str(step.args["container"]["name"])
+    item = host.journal.get(f"trash/{step.subject.removeprefix('container/')}")
+    return str(step.args.get("name") or (item or {}).get("name", ""))
+
+
+def _name_conditions(host: Host, plan: UndoPlan) -> dict[str, Any]:
+    """The names to take again must still be free when the undo begins."""
+    wanted = [_name_after(host, s) for s in plan.steps if s.operation in (Op.RESTORE, Op.RECREATE)]
+    return {name_key(name): host.journal.get(name_key(name)) for name in wanted if name}
+
+
+def _verdicts(host: Host, plan: UndoPlan) -> dict[str, Verdict]:
+    found: dict[str, Verdict] = {}
+    for step in plan.steps:
+        if step.operation in ROWS and ROWS[Op(step.operation)].creates_process:
+            manifest = host.transactions.manifest(step)
+            if manifest is not None and manifest not in found:
+                found[manifest] = host.library.judge_manifest(manifest)
+    return found
+
+
+def _compare(host: Host, plan: UndoPlan) -> list[dict[str, Any]]:
+    """Subjects whose state digest is not the journalled one of before, resource by resource."""
+    wrong = []
+    for subject, wanted in plan.targets.items():
+        now = _digest_now(host, subject)
+        if now != wanted:
+            wrong.append({"subject": subject, "expected": wanted, "found": now})
+    return wrong
+
+
+def _digest_now(host: Host, subject: str) -> str | None:
+    kind, _, ident = subject.partition("/")
+    if kind == "container":
+        container = container_by_id(host.journal, ident)
+        return None if container is None else container.digest()
+    if kind == "image":
+        value = host.journal.get(f"images/{ident}")
+        return None if value is None else image_digest(msgspec.convert(value, ImageState))
+    return None
+
+
+def _answer(host: Host, plan: UndoPlan, finished: Finished | None) -> answers.UndoAnswer:
+    return answers.UndoAnswer(
+        undone=tuple((act.txn, act.summary) for act in plan.acts),
+        steps=tuple(_in_words(host, step) for step in plan.steps),
+        losses=plan.losses, stays=STAYS, receipt=None if finished is None else receipt(finished))
+
+
+_WORDS: Mapping[str, str] = {
+    Op.UNCREATE: "take away again (to the trash)",
+    Op.RECREATE: "bring back from the trash",
+    Op.UNSTART: "end the process and drop generation {generation}",
+    Op.REOPEN: "bring back generation {generation} and its process",
+    Op.REVIVE: "start the process again on the same files ({to})",
+    Op.RESTORE: "bring back from the trash",
+    Op.PAUSE: "pause", Op.RESUME: "resume", Op.STOP: "stop", Op.REMOVE: "remove (to the trash)",
+    "unimport": "take out of the store (to the trash)",
+    "reimport": "bring back from the trash",
+    "describe": "give back its names and attestation",
+}
+
+
+def _in_words(host: Host, step: Step) -> answers.PlannedStep:
+    kind, _, ident = step.subject.partition("/")
+    name = ident.removeprefix("sha256:")[:12]
+    if kind == "container":
+        container = container_by_id(host.journal, ident)
+        item = host.journal.get(f"trash/{ident}")
+        name = container.name if container is not None else str((item or {}).get("name", name))
+    text = _WORDS.get(step.operation, step.operation).format_map({"generation": "?", "to": "", **step.args})
+    losses = ROWS[Op(step.operation)].loss if step.operation in (Op.STOP, Op.UNSTART) else None
+    return answers.PlannedStep(
+        subject=step.subject, name=name, operation=step.operation, text=text,
+        losses=(losses,) if losses else ())
+
+
+# -- looking back ----------------------------------------------------------------------------------
+
+
+def history(host: Host, call: Call, args: arguments.HistoryArgs) -> Reply:
+    subject = None if args.container is None else f"container/{_any_container(host, args.container)}"
+    found: list[answers.HistoryEntry] = []
+    for act in reversed(all_acts(host.journal)):
+        if subject is not None and subject not in subjects(act) | {s.subject for s in act.plan}:
+            continue
+        if act.cause is not Cause.ACT and not args.consequences:
+            continue
+        found.append(_entry(act))
+        if len(found) >= args.limit:
+            break
+    return Reply(answers.HistoryAnswer(acts=tuple(found)))
+
+
+def _entry(act: Act) -> answers.HistoryEntry:
+    return answers.HistoryEntry(
+        txn=act.txn, seq=act.seq, time=act.time, act=act.act, summary=act.summary, cause=str(act.cause),
+        principal=act.principal, status=str(act.status), undoable=undoable(act), undone_by=act.undone_by,
+        undoes=act.undoes, origin=act.origin, steps=act.steps)
+
+
+def explain(host: Host, call: Call, args: arguments.ExplainArgs) -> Reply:
+    acts = all_acts(host.journal)
+    mine = [act for act in acts if (
+        act.txn.startswith(args.txn) if args.txn else act.principal == call.caller.principal)]
+    if not mine:
+        raise NothingToUndo("no such transaction" if args.txn else "you have done nothing yet")
+    return Reply(answers.ExplainAnswer(text="\n".join(_story(host, acts, mine[-1]))))
+
+
+def _story(host: Host, acts: Sequence[Act], act: Act) -> list[str]:
+    when = format_rfc3339(act.time)
+    lines = [f"{act.summary} — {act.status}", f"transaction {act.txn}, begun {when} by {act.principal}", ""]
+    for number, step in enumerate(act.steps, 1):
+        said = f"{number}. {step.operation} on {step.subject[:40]} (record {step.seq})"
+        lines.append(said + (" — taking back an earlier step" if step.compensates else ""))
+        if step.inverse is not None:
+            loss = f"; it cannot bring back: {', '.join(step.inverse.losses)}" if step.inverse.losses else ""
+            lines.append(f"   undone by {step.inverse.operation} ({step.inverse.fidelity}){loss}")
+    if act.end is not None:
+        args = host.journal.record(act.end)[0].args
+        if "error" in args:
+            error = args["error"]
+            lines += ["", f"It was refused: {error['message']} [{error['id']}]"]
+            lines += [f"To fix: {hint}" for hint in error.get("suggestions", ())]
+        for left in args.get("left", ()):
+            lines.append(f"Could not be taken back: {left['operation']} on {left['subject']}: "
+                         f"{left['error']['message']}")
+    for other in acts:
+        if other.origin == act.txn:
+            lines.append(f"Then, because of it: {other.summary}")
+    if act.undone_by is not None:
+        lines += ["", f"Undone by {act.undone_by}. To bring it back: vordr redo {act.undone_by}"]
+    elif undoable(act):
+        lines += ["", f"To take it back: vordr undo {act.txn}"]
+    return lines
+
+
+# -- trash -----------------------------------------------------------------------------------------
+
+
+def trash(host: Host, call: Call, args: arguments.NoArgs) -> Reply:
+    items = sorted(_trash(host), key=lambda item: item.removed, reverse=True)
+    return Reply(answers.TrashAnswer(items=tuple(
+        answers.TrashEntry(
+            id=item.id, kind=item.kind, name=item.name, removed=item.removed, deadline=item.deadline,
+            size=_size(host, item), txn=item.txn)
+        for item in items)))
+
+
+def _size(host: Host, item: TrashItem) -> int:
+    if item.image is not None:
+        return item.image.size
+    return folder_size(host.paths.trashed(item.id))
+
+
+def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> Reply:
+    item = find_removed(host.journal, args.item)
+    if item.container is None:
+        raise ImageNotFound(
+            f"{item.name} is an image", remedy=f"vordr undo {item.txn} brings it back")
+    name = args.name or item.name
+    check_name(name)
+    if host.journal.get(name_key(name)) is not None:
+        raise name_taken(host, name)
+
+    def make() -> Plan:
+        subject = f"container/{item.id}"
+        now = container_by_id(host.journal, item.id)
+        last: ContainerState = msgspec.structs.replace(item.container or now, name=name)
+        steps: list[Step] = []
+        if now is None:
+            steps.append(Step(subject=subject, operation=str(Op.RECREATE), args={
+                "container": msgspec.to_builtins(last), "to": str(last.state)}))
+        if last.state is State.REMOVED:
+            back = State.STOPPED if last.started is not None else State.CREATED
+            steps.append(Step(subject=subject, operation=str(Op.RESTORE),
+                              args={"to": str(back), "name": name}))
+        return Plan(
+            "trash_restore", f"restore {name} from the trash", tuple(steps), call.caller.principal,
+            conditions={head_key(subject): host.journal.get(head_key(subject)), name_key(name): None})
+
+    finished = host.transactions.run(make)
+    container = container_by_id(host.journal, item.id)
+    assert container is not None
+    return Reply(answers.ContainerAnswer(container=container, receipt=receipt(finished)))

@@ -1,0 +1,233 @@
+"""The images the engine knows: their subjects, bundles and verdicts, and how they come in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from vordr.actors.gatekeeper import GatekeeperClient
+from vordr.actors.stores import Made, Work
+from vordr.engine.finding import all_images, image_by_digest
+from vordr.formats.digests import sha256_digest
+from vordr.gatekeeper import durable
+from vordr.gatekeeper.package import CtpReader, open_ctp
+from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Subject
+from vordr.images.layout import ImageContents, parse_image
+from vordr.images.seal import seal_layer
+from vordr.images.store import ImageStore
+from vordr.model.errors import ImageUnreadable, VerificationRejected
+from vordr.model.paths import Paths
+from vordr.model.records import Step
+from vordr.model.state import ImageState, Seal
+from vordr.model.verdict import Verdict
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def silent(phase: str, done: int, total: int | None) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An image that is about to come in: its state to be (no seals yet), its verdict, and the work.
+
+    ``steps`` is empty when the store has it already as it is.
+    """
+
+    image: ImageState
+    verdict: Verdict | None
+    steps: tuple[Step, ...]
+    work: dict[str, Work]
+
+
+class Library:
+    """See the module. Reads the projection; changes nothing itself."""
+
+    def __init__(
+        self, paths: Paths, journal: Any, gatekeeper: GatekeeperClient, store: ImageStore,
+        now_us: Callable[[], int],
+    ) -> None:
+        self.paths = paths
+        self.journal = journal
+        self.gatekeeper = gatekeeper
+        self.store = store
+        self.now_us = now_us
+        self._read_packages: dict[tuple[int, ...], str] = {}
+
+    # -- verdicts ----------------------------------------------------------------------------------
+
+    def bundle(self, image: ImageState) -> bytes | None:
+        """The bundle's bytes, compared with the digest that the projection holds; None: never attested."""
+        if image.bundle is None:
+            return None
+        try:
+            raw = self.paths.bundle(image.bundle).read_bytes()
+        except OSError as error:
+            raise VerificationRejected(
+                "MISSING_ATTESTATION", f"the bundle of {shown(image)} cannot be read: {error.strerror}",
+                step=2, remedy="run the .ctp again, or vordr adopt") from error
+        if sha256_digest(raw) != image.bundle:
+            raise VerificationRejected(
+                "MALFORMED_BUNDLE", f"the stored bundle of {shown(image)} is not the one that was verified",
+                step=3, remedy="run the .ctp again, or vordr adopt")
+        return raw
+
+    def judge(self, image: ImageState) -> Verdict:
+        """The verdict on an image of the store; raises VerificationRejected, PolicyDenied."""
+        return self.gatekeeper.judge(subject_of(image), self.bundle(image))
+
+    def judge_manifest(self, manifest: str) -> Verdict:
+        return self.judge(image_by_digest(self.journal, manifest))
+
+    # -- packages ----------------------------------------------------------------------------------
+
+    def open_package(self, fd: int, label: str, progress: Progress = silent) -> Incoming:
+        """Verify the package behind ``fd`` and say what must happen for it to be in the store.
+
+        Every byte of the package is read and compared, before anything is begun or while it is copied.
+        Raises ImageUnreadable, VerificationRejected, PolicyDenied.
+        """
+        stamp = _stamp(fd)
+        os.lseek(fd, 0, os.SEEK_SET)
+        reader = open_ctp(fd)
+        verdict = self.gatekeeper.judge(reader.subject, reader.bundle)
+        reader.verify_release(self.gatekeeper.trusted().store, self.now_us())
+        image = self._image_of(reader, verdict)
+        known = self._known(image.manifest)
+        if known is None:
+            work = self._copying(reader, image, progress)
+            return Incoming(image, verdict, *self._import_steps(image, work))
+        if self._read_packages.get(stamp) != image.manifest:
+            for digest, size, stream in reader.blobs():
+                progress(f"check {digest[7:19]}", size, None)
+                stream.drain()
+            self._read_packages[stamp] = image.manifest
+        return Incoming(image, verdict, *self._describe_steps(known, image, reader.bundle))
+
+    def _image_of(self, reader: CtpReader, verdict: Verdict) -> ImageState:
+        documents = {reader.subject.manifest: reader.manifest, reader.subject.config: reader.config}
+        contents = parse_image(documents.__getitem__, reader.subject.manifest)
+        return self.describe(contents, (reader.label.name,), sha256_digest(reader.bundle), verdict)
+
+    def describe(
+        self, contents: ImageContents, names: tuple[str, ...], bundle: str | None, verdict: Verdict | None
+    ) -> ImageState:
+        """The state of an image with these contents."""
+        from vordr.engine.finding import full_name
+
+        return ImageState(
+            manifest=contents.manifest, config_digest=contents.config_digest,
+            names=tuple(full_name(name) for name in names), layers=contents.layers, seals=(),
+            config=contents.config, bundle=bundle, imported=0,
+            origin="unverified" if verdict is None else verdict.origin,
+            attested_by="" if verdict is None else verdict.attested_by)
+
+    def _known(self, manifest: str) -> ImageState | None:
+        value = self.journal.get(f"images/{manifest}")
+        return None if value is None else msgspec.convert(value, ImageState)
+
+    def _copying(self, reader: CtpReader, image: ImageState, progress: Progress) -> Work:
+        def work() -> Made:
+            total = image.size
+            done = 0
+            for digest, size, stream in reader.blobs():
+                progress("copy", done, total)
+                self.store.add(stream, digest, size)
+                done += size
+            self.keep_bundle(reader.bundle)
+            return Made(seals=self.seal(image, progress))
+
+        return work
+
+    # -- steps -------------------------------------------------------------------------------------
+
+    def _import_steps(self, image: ImageState, work: Work) -> tuple[tuple[Step, ...], dict[str, Work]]:
+        subject = f"image/{image.manifest}"
+        step = Step(subject=subject, operation="import", args={"image": msgspec.to_builtins(image)})
+        return (*self._renames(image), step), {f"import {subject}": work}
+
+    def import_steps(self, image: ImageState, work: Work) -> tuple[tuple[Step, ...], dict[str, Work]]:
+        """Steps that bring ``image`` in, taking its names from those that have them, and their work."""
+        known = self._known(image.manifest)
+        if known is None:
+            return self._import_steps(image, work)
+        names = (*known.names, *(n for n in image.names if n not in known.names))
+        if names == known.names:
+            return (), {}
+        step = Step(
+            subject=f"image/{image.manifest}", operation="describe", args={"names": list(names)})
+        return (*self._renames(image), step), {}
+
+    def _renames(self, image: ImageState) -> Iterable[Step]:
+        for other in all_images(self.journal):
+            if other.manifest != image.manifest and set(other.names) & set(image.names):
+                left = [name for name in other.names if name not in image.names]
+                yield Step(
+                    subject=f"image/{other.manifest}", operation="describe", args={"names": left})
+
+    def _describe_steps(
+        self, known: ImageState, image: ImageState, bundle: bytes
+    ) -> tuple[tuple[Step, ...], dict[str, Work]]:
+        names = (*known.names, *(n for n in image.names if n not in known.names))
+        if names == known.names and known.bundle == image.bundle and known.seals:
+            return (), {}
+        return self.attest_steps(
+            known, names=names, bundle=bundle, origin=image.origin, attested_by=image.attested_by)
+
+    def attest_steps(
+        self, image: ImageState, *, names: tuple[str, ...], bundle: bytes, origin: str, attested_by: str,
+        progress: Progress = silent,
+    ) -> tuple[tuple[Step, ...], dict[str, Work]]:
+        """Steps that give an image of the store another bundle, and seal it where it was not."""
+        subject = f"image/{image.manifest}"
+        args = {"names": list(names), "bundle": sha256_digest(bundle), "origin": origin,
+                "attested_by": attested_by}
+
+        def work() -> Made:
+            self.keep_bundle(bundle)
+            return Made(seals=self.seal(image, progress))
+
+        renamed = msgspec.structs.replace(image, names=names)
+        step = Step(subject=subject, operation="describe", args=args)
+        return (*self._renames(renamed), step), {f"describe {subject}": work}
+
+    # -- effects of those steps ----------------------------------------------------------------------
+
+    def keep_bundle(self, bundle: bytes) -> None:
+        path = self.paths.bundle(sha256_digest(bundle))
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            durable.replace(path, bundle)
+
+    def seal(self, image: ImageState, progress: Progress = silent) -> tuple[Seal, ...]:
+        """Seal every layer, once per diffID; layers that another image has sealed are taken over."""
+        known = {seal.diff_id: seal for other in all_images(self.journal) for seal in other.seals}
+        return tuple(
+            seal_layer(self.store, layer, self.paths, progress, known=known.get(layer.diff_id))
+            for layer in image.layers)
+
+    def read_contents(self, manifest: str) -> ImageContents:
+        """The contents of an image whose blobs are in the store."""
+        return parse_image(lambda digest: self.store.read(digest, LARGEST_DOCUMENT), manifest)
+
+
+def subject_of(image: ImageState) -> Subject:
+    return Subject(
+        image.manifest, image.config_digest, tuple((layer.blob, layer.diff_id) for layer in image.layers))
+
+
+def shown(image: ImageState) -> str:
+    """What a person calls it."""
+    return image.names[0] if image.names else image.manifest[:19]
+
+
+def _stamp(fd: int) -> tuple[int, ...]:
+    found = os.fstat(fd)
+    if not found.st_size:
+        raise ImageUnreadable("the package is empty")
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

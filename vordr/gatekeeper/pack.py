@@ -1,0 +1,138 @@
+"""Making a .ctp from an OCI image layout: check every byte, say what is true of it, sign, log, write."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from vordr.formats.digests import parse_digest
+from vordr.formats.errors import FormatError
+from vordr.formats.signature import PrivateKey
+from vordr.gatekeeper import durable, sbom, ustar
+from vordr.gatekeeper.attest import make_bundle
+from vordr.gatekeeper.checked import CheckedStream
+from vordr.gatekeeper.label import Label
+from vordr.gatekeeper.package import write_ctp
+from vordr.gatekeeper.statements import PACK_BUILD, PACKER, Act
+from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Blob, read_manifest, subject_of
+from vordr.gatekeeper.translog import LocalLog
+from vordr.model.errors import ImageUnreadable, LayerSpaceExhausted, UsageError
+
+Progress = Callable[[str, int, int | None], None]
+"""(phase, done, total): phases are check, attest, write; bytes for check and write."""
+
+
+def _silent(phase: str, done: int, total: int | None) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What :func:`pack` made: the package's path, the image's manifest digest, and the bundle's bytes."""
+
+    path: Path
+    manifest: str
+    bundle: bytes
+
+
+def pack(
+    layout: Path, manifest_digest: str, output: Path, *, signers: Sequence[PrivateKey],
+    logs: Sequence[LocalLog], source: str, name: str, now_us: int, progress: Progress = _silent,
+) -> Packed:
+    """Write the image ``manifest_digest`` of the OCI layout folder ``layout`` to ``output`` as a .ctp.
+
+    ``source`` says where the image came from (its provenance repeats it), ``name`` what it is called. All
+    blobs are checked before anything is signed, and again while they are copied. ``output`` appears whole and
+    durable, replacing what was there, or not at all.
+
+    Raises ImageUnreadable, UsageError, StateError (a log failed), LayerSpaceExhausted.
+    """
+    folder = _Layout(layout)
+    manifest = folder.document(manifest_digest)
+    config_blob, layers = read_manifest(manifest)
+    config = folder.document(config_blob.digest)
+    subject = subject_of(manifest, config)
+    distinct = [blob for blob in {layer.digest: layer for layer in layers}.values()
+                if blob.digest != config_blob.digest]
+    total = sum(blob.size for blob in distinct)
+    done = 0
+    for blob in distinct:
+        progress("check", done, total)
+        with folder.open(blob.digest, blob.size) as stream:
+            stream.drain()
+        done += blob.size
+    progress("attest", 0, None)
+    act = Act(PACK_BUILD, name, source, signers[0].public.key_id if signers else "", now_us)
+    bundle = make_bundle(subject, act, sbom.inventory(layers, folder.open), signers=signers, logs=logs)
+    label = Label(name, manifest_digest, now_us, PACKER)
+    progress("write", 0, total)
+    with _whole_or_absent(output) as file:
+        write_ctp(file, label=label, bundle=bundle, manifest=manifest, config=config,
+                  layers=folder.each(distinct), signers=signers)
+    progress("write", total, total)
+    return Packed(output, manifest_digest, bundle)
+
+
+class _Layout:
+    """Blobs of an OCI image layout folder (image-spec, image-layout.md)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._blobs = folder / "blobs" / "sha256"
+
+    def open(
+        self, digest: str, size: int | None = None, *, limit: int = ustar.LARGEST_MEMBER
+    ) -> CheckedStream:
+        """The blob's bytes, checked as they are read; ``size`` is what its descriptor says, if known."""
+        try:
+            path = self._blobs / parse_digest(digest)
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FormatError as error:
+            raise ImageUnreadable(str(error)) from error
+        except OSError as error:
+            raise ImageUnreadable(f"layout: blob {digest}: {error.strerror}") from error
+        file = os.fdopen(fd, "rb")
+        found = os.fstat(fd).st_size
+        if size is not None and found != size:
+            file.close()
+            raise ImageUnreadable(f"layout: blob {digest} has {found} bytes, its descriptor says {size}")
+        if found > limit:
+            file.close()
+            raise ImageUnreadable(f"layout: blob {digest} has {found} bytes, at most {limit} are allowed")
+        return CheckedStream(file, digest, found, f"layout: blob {digest}")
+
+    def each(self, blobs: Iterable[Blob]) -> Iterator[tuple[Blob, CheckedStream]]:
+        """The blobs in order, one open at a time."""
+        for blob in blobs:
+            with self.open(blob.digest, blob.size) as stream:
+                yield blob, stream
+
+    def document(self, digest: str) -> bytes:
+        """A manifest or config, at most LARGEST_DOCUMENT bytes."""
+        with self.open(digest, limit=LARGEST_DOCUMENT) as stream:
+            return stream.read()
+
+
+@contextmanager
+def _whole_or_absent(output: Path) -> Iterator[BinaryIO]:
+    """A file that gets the name ``output`` when the block ends well, durable by then."""
+    aside = output.with_name(f".{output.name}.{secrets.token_hex(6)}")
+    try:
+        with aside.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(aside, output)
+        durable.sync_folder(output.parent)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = LayerSpaceExhausted if full else UsageError
+        raise kind(f"{output}: cannot be written: {error.strerror}",
+                   remedy="name another place for the package") from error
+    finally:
+        aside.unlink(missing_ok=True)

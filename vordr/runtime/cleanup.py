@@ -1,0 +1,45 @@
+"""Removing what running a container left: runtime state, control groups, bundle and sockets.
+
+The root file system's mounts are not touched (they are images' own), nor the log and the exit file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+
+from vordr.model.paths import Paths
+from vordr.runtime import cgroups
+from vordr.runtime.conmon import bundle_folder
+from vordr.runtime.driver import Driver
+from vordr.runtime.identifiers import check_id
+
+_PARTS = ("bundle", "exec", "etc")
+
+
+def reap(paths: Paths, container: str, driver: Driver) -> None:
+    """Kill what still runs of the container and forget it; idempotent, half-made ones too.
+
+    Ends when its conmon has ended, so a last exit file may appear meanwhile. Raises RuntimeFailed when a process
+    does not die.
+    """
+    check_id(container)
+    if not driver.delete(container, force=True):
+        # A runtime that died half-way may have left processes without state of its own.
+        cgroups.kill_all(container)
+    cgroups.remove(container)
+    for part in _PARTS:
+        shutil.rmtree(paths.container_run(container) / part, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        paths.container_run(container).rmdir()
+
+
+def leftovers(paths: Paths, container: str, driver: Driver) -> tuple[str, ...]:
+    """What :func:`reap` would still find, in words; empty when there is nothing (for tests and recovery)."""
+    found = []
+    if driver.knows(check_id(container)):
+        found.append("runtime state")
+    found += [f"control group {folder}" for folder in cgroups.existing(container)]
+    if bundle_folder(paths, container).exists():
+        found.append("bundle")
+    return tuple(found)

@@ -1,0 +1,69 @@
+"""The pipe on which conmon answers: one JSON object a line, and its end is the end of conmon."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from typing import Any, Final
+
+from vordr.model.errors import RuntimeFailed
+
+_LONGEST_LINE: Final = 1 << 20
+
+
+class LinePipe:
+    """Both ends of a pipe: give ``writer`` to a child, close it here, then read lines with a deadline."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        self._writer_open = self._reader_open = True
+        self._buffer = b""
+
+    @property
+    def writer(self) -> int:
+        return self._writer
+
+    def fileno(self) -> int:
+        return self._reader
+
+    def line(self, timeout: float | None) -> dict[str, Any] | None:
+        """The next object, or None at the end. Raises TimeoutError after ``timeout`` seconds (None: never)."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        while b"\n" not in self._buffer:
+            rest = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+            if not poll.poll(rest):
+                raise TimeoutError(f"no answer within {timeout:g} s")
+            data = os.read(self._reader, 65536)
+            if not data:
+                return None
+            self._buffer += data
+            if len(self._buffer) > _LONGEST_LINE:
+                raise RuntimeFailed("conmon sent a line without end")
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return self._parse(line)
+
+    @staticmethod
+    def _parse(line: bytes) -> dict[str, Any]:
+        try:
+            # Not strict: conmon leaves 0x1f as it is inside a string.
+            value = json.loads(line.decode(errors="replace"), strict=False)
+            int(value["data"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RuntimeFailed(f"conmon sent {line[:200]!r}") from error
+        return dict(value)
+
+    def close_writer(self) -> None:
+        if self._writer_open:
+            self._writer_open = False
+            os.close(self._writer)
+
+    def close(self) -> None:
+        """Close both ends; idempotent."""
+        self.close_writer()
+        if self._reader_open:
+            self._reader_open = False
+            os.close(self._reader)

@@ -1,0 +1,65 @@
+"""From a frame to a request that may be carried out: pure checks, each with its refusal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from vordr.engine.protocol import Caller
+from vordr.model import arguments
+from vordr.model.errors import UsageError
+from vordr.model.operations import REGISTRY, Operation
+from vordr.service.peers import authorise
+
+CONNECTION: Final = 0
+"""The id in errors that answer no request; clients number theirs from 1."""
+
+
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client sends: {"id": n, "operation": name, "args": {…}}."""
+
+    id: int
+    operation: str
+    args: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that makes sense and that its caller may make."""
+
+    id: int
+    operation: Operation
+    args: arguments.Args
+
+
+def read_envelope(message: dict[str, Any]) -> tuple[Envelope, Operation]:
+    """Raises UsageError: not a request, or an operation nobody knows; this is not our protocol."""
+    try:
+        envelope = msgspec.convert(message, Envelope)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"not a request: {error}")
+    operation = REGISTRY.get(envelope.operation)
+    if operation is None:
+        raise UsageError(
+            f"unknown operation {envelope.operation[:64]!r}",
+            remedy="vordr version: the service may be older than this command",
+        )
+    return envelope, operation
+
+
+def admit(envelope: Envelope, operation: Operation, files: int, caller: Caller) -> Request:
+    """The request with typed arguments.
+
+    :raises UsageError: arguments that do not fit (the message names the place), or descriptors that nobody
+        asked for; PolicyDenied as :func:`~vordr.service.peers.authorise`.
+    """
+    try:
+        args = msgspec.convert(envelope.args, operation.args)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"arguments of {operation.name}: {error}", details={"operation": operation.name})
+    if files and not operation.takes_file:
+        raise UsageError(f"{operation.name} takes no descriptor, {files} came along")
+    authorise(operation, args, caller)
+    return Request(envelope.id, operation, args)
