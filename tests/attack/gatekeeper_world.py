@@ -45,7 +45,8 @@ class Log:
     leaves: list[bytes]
 
     def entry(
-        self, attestation: str, subject: str, kind: str, time: int = LOGGED, *, signed: Mapping[str, Any] | None = None
+        self, attestation: str, subject: str, kind: str, time: int = LOGGED, *,
+        signed: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Log one attestation; ``signed`` overrides what the entry timestamp covers."""
         text = format_rfc3339(time)
@@ -53,7 +54,8 @@ class Log:
         self.leaves.append(leaf)
         index, size = len(self.leaves) - 1, len(self.leaves)
         root, path = merkle.root(self.leaves), merkle.inclusion_path(index, self.leaves)
-        covered = {"log_id": self.id, "index": index, "time": text, "tree_size": size, "root": root, "leaf": leaf}
+        covered = {"log_id": self.id, "index": index, "time": text, "tree_size": size, "root": root,
+                   "leaf": leaf}
         timestamp = self.key.sign(timestamp_bytes(**{**covered, **(signed or {})}))
         return LogEntry(self.id, index, text, time, size, root, tuple(path), timestamp).to_json()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import string
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ from vordr.gatekeeper import trust
 from vordr.gatekeeper.decide import Mode, decide, report
 from vordr.gatekeeper.policy import Policy, Require
 from vordr.gatekeeper.statements import ADOPT_BUILD, PROVENANCE, SPDX
+from vordr.gatekeeper.subject import Subject
 from vordr.gatekeeper.trust import TrustStore
 from vordr.model.errors import PolicyDenied, VerificationRejected
 from vordr.model.verdict import Verdict
@@ -202,8 +204,8 @@ def loosen_base64(document: dict[str, Any]) -> None:
     """Unused bits of the last character set: the same bytes, spelled otherwise."""
     one = document["attestations"][0]["signatures"][0]
     assert one["sig"].endswith("==")
-    last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".index(one["sig"][-3])
-    one["sig"] = one["sig"][:-3] + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[last + 1] + "=="
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    one["sig"] = one["sig"][:-3] + alphabet[alphabet.index(one["sig"][-3]) + 1] + "=="
 
 
 def signature_of_the_other(document: dict[str, Any]) -> None:
@@ -374,7 +376,8 @@ ATTACKS: list[tuple[str, str, int, Callable[[], Case]]] = [
     ("key that ends now", "EXPIRED_KEY", 5, spoil(lambda d: None, valid_until=NOW)),
     ("key of tomorrow", "KEY_NOT_YET_VALID", 5, spoil(lambda d: None, valid_from=NOW + 1)),
     ("malleated signature", "INVALID_SIGNATURE", 5, spoil(malleate)),
-    ("short signature", "INVALID_SIGNATURE", 5, spoil(set_in("attestations/0/signatures/0/sig", "TUVVQ0lRRHg="))),
+    ("short signature", "INVALID_SIGNATURE", 5,
+     spoil(set_in("attestations/0/signatures/0/sig", "TUVVQ0lRRHg="))),
     ("signatures exchanged", "INVALID_SIGNATURE", 5, spoil(signature_of_the_other)),
     ("payload changed after signing", "INVALID_SIGNATURE", 5, spoil(payload_after_signing)),
     ("signature of the payload alone", "INVALID_SIGNATURE", 5, spoil(add_signature("bob", b"{}"))),
@@ -383,11 +386,13 @@ ATTACKS: list[tuple[str, str, int, Callable[[], Case]]] = [
     ("entry about another image", "LOG_PROOF_INVALID", 6, entry_about_another_image),
     ("proofs exchanged", "LOG_PROOF_INVALID", 6, spoil(swap_proofs)),
     ("timestamps exchanged", "LOG_PROOF_INVALID", 6, spoil(swap_timestamps)),
-    ("proof cut", "LOG_PROOF_INVALID", 6, spoil(lambda d: d["logEntries"][0]["inclusionProof"]["hashes"].pop())),
+    ("proof cut", "LOG_PROOF_INVALID", 6,
+     spoil(lambda d: d["logEntries"][0]["inclusionProof"]["hashes"].pop())),
     ("proof longer", "LOG_PROOF_INVALID", 6,
      spoil(lambda d: d["logEntries"][0]["inclusionProof"]["hashes"].append("0" * 64))),
     ("tree size changed", "LOG_PROOF_INVALID", 6, spoil(set_in("logEntries/0/inclusionProof/treeSize", 7))),
-    ("time changed", "LOG_PROOF_INVALID", 6, spoil(set_in("logEntries/0/integratedTime", "2026-02-01T00:00:00Z"))),
+    ("time changed", "LOG_PROOF_INVALID", 6,
+     spoil(set_in("logEntries/0/integratedTime", "2026-02-01T00:00:00Z"))),
     ("time spelled otherwise", "LOG_PROOF_INVALID", 6,
      spoil(set_in("logEntries/0/integratedTime", "2026-03-01T11:00:00Z"))),
     ("logged tomorrow", "LOG_PROOF_INVALID", 6, logged_tomorrow),
@@ -403,7 +408,8 @@ ATTACKS: list[tuple[str, str, int, Callable[[], Case]]] = [
     ("logs that we do not know", "INSUFFICIENT_LOG_COVERAGE", 6, only_known_to_others),
     ("revoked logs", "INSUFFICIENT_LOG_COVERAGE", 6, in_trust(revoke_two_logs)),
     ("one log twice", "INSUFFICIENT_LOG_COVERAGE", 6, one_log_twice),
-    ("one entry", "INSUFFICIENT_LOG_COVERAGE", 6, spoil(lambda d: d["logEntries"].__delitem__(slice(1, None)))),
+    ("one entry", "INSUFFICIENT_LOG_COVERAGE", 6,
+     spoil(lambda d: d["logEntries"].__delitem__(slice(1, None)))),
     ("no entries", "INSUFFICIENT_LOG_COVERAGE", 6, spoil(set_in("logEntries", []))),
     ("one attestation in one log", "INSUFFICIENT_LOG_COVERAGE", 6, spdx_in_one_log_only),
     ("logs of one operator where two are demanded", "INSUFFICIENT_LOG_COVERAGE", 6,
@@ -414,9 +420,10 @@ ATTACKS: list[tuple[str, str, int, Callable[[], Case]]] = [
     ("second signer on one attestation only", "THRESHOLD_NOT_MET", 7, second_signer_on_one_attestation_only),
     ("second key from outside the group", "THRESHOLD_NOT_MET", 7, second_key_from_outside_the_group),
 ]
+NAMES = [row[0] for row in ATTACKS]
 
 
-@pytest.mark.parametrize(("code", "step", "make"), [row[1:] for row in ATTACKS], ids=[row[0] for row in ATTACKS])
+@pytest.mark.parametrize(("code", "step", "make"), [row[1:] for row in ATTACKS], ids=NAMES)
 def test_attack_is_refused_with_its_own_code(code: str, step: int, make: Callable[[], Case]) -> None:
     case = make()
     with pytest.raises(VerificationRejected) as refusal:
@@ -425,11 +432,10 @@ def test_attack_is_refused_with_its_own_code(code: str, step: int, make: Callabl
 
 
 def test_the_table_names_each_attack_once() -> None:
-    names = [row[0] for row in ATTACKS]
-    assert len(set(names)) == len(names)
+    assert len(set(NAMES)) == len(NAMES)
 
 
-@pytest.mark.parametrize("make", [row[3] for row in ATTACKS], ids=[row[0] for row in ATTACKS])
+@pytest.mark.parametrize("make", [row[3] for row in ATTACKS], ids=NAMES)
 def test_report_lets_the_attack_pass_in_no_mode_without_a_warning(make: Callable[[], Case]) -> None:
     case = make()
     strict, permissive = (
@@ -452,7 +458,7 @@ def test_the_untouched_bundle_passes_all_eight_steps() -> None:
     assert verdict.attested_by.startswith("published by Alice (sha256:")
     assert verdict.logs == LOGS
     assert verdict.keys == (key("alice").public.key_id,)
-    assert (verdict.manifest, verdict.config, verdict.layers) == (SUBJECT.manifest, SUBJECT.config, SUBJECT.layers)
+    assert Subject(verdict.manifest, verdict.config, verdict.layers) == SUBJECT
 
 
 def test_two_signers_meet_a_threshold_of_two() -> None:

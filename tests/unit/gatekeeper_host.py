@@ -1,4 +1,4 @@
-"""An operator's host in a temporary folder, initialised by the production code, and an image layout to pack."""
+"""An operator's host in a temporary folder, made by the production code, and an image layout to pack."""
 
 from __future__ import annotations
 

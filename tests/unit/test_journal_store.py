@@ -1,5 +1,6 @@
 """The journal's writer: group commit, compare-and-append, the signed head, refusing early."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def test_a_refused_group_leaves_nothing_of_its_earlier_drafts(store):
     assert store.get("refs/x") is None
 
 
-@pytest.mark.parametrize("value", [2**53, float("nan"), "\ud800", object()])
+@pytest.mark.parametrize("value", [2**53, 1e16, float("nan"), "\ud800", object()])
 def test_what_canonical_json_cannot_carry_is_refused(store, value):
     with pytest.raises(StateError, match="cannot be journalled"):
         append(store, draft(args={"value": value}))
@@ -312,13 +313,14 @@ def test_a_second_opening_names_the_process_that_has_it(paths, store):
         "import sys; from pathlib import Path; from vordr.model.paths import Paths\n"
         "from vordr.journal.store import JournalStore; from vordr.model.errors import StateLocked\n"
         "from vordr.formats.signature import PrivateKey, Suite\n"
-        "try: JournalStore.open(Paths(Path(sys.argv[1]), Path('/nowhere')), PrivateKey.generate(Suite.ED25519))\n"
+        "key = PrivateKey.generate(Suite.ED25519)\n"
+        "try: JournalStore.open(Paths(Path(sys.argv[1]), Path('/nowhere')), key)\n"
         "except StateLocked as error: print(error.details['pid'])\n"
     )
     found = subprocess.run([sys.executable, "-c", program, str(paths.root)], capture_output=True, text=True)
     with pytest.raises(StateLocked) as refused:
         JournalStore.open(paths, KEY)
-    assert found.stdout.strip() == str(refused.value.details["pid"]) == str(__import__("os").getpid())
+    assert found.stdout.strip() == str(refused.value.details["pid"]) == str(os.getpid())
 
 
 def test_a_host_key_that_cannot_sign_notes_is_refused(paths):
@@ -373,7 +375,7 @@ def test_reads_from_many_threads_meet_a_writer_and_a_close(store):
                 list(store.scan("heads/"))
         except StateError:
             pass
-        except BaseException as error:  # a thread's failure must reach the test
+        except BaseException as error:  # noqa: BLE001 - a thread's failure must reach the test
             errors.append(error)
 
     threads = [threading.Thread(target=read) for _ in range(4)]

@@ -1,9 +1,10 @@
-"""Ends and restarts. After OTP's supervisor_SUITE: {permanent,transient,temporary}_{normal,shutdown,abnormal},
-multiple_restarts, one_for_one*, one_for_all*, rest_for_one*, simple_one_for_one*, temporary_bystander,
-hanging_restart_loop, tree."""
+"""Ends and restarts, after these cases of OTP's supervisor_SUITE:
+{permanent,transient,temporary}_{normal,shutdown,abnormal}, multiple_restarts, one_for_one*, one_for_all*,
+rest_for_one*, temporary_bystander, hanging_restart_loop, tree."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -259,3 +260,16 @@ def test_a_report_that_fails_does_not_stop_supervision(world: World) -> None:
     world.crash("a")
     assert root.count_children().active == 1
     world.decisions = []
+
+
+def test_a_restart_that_hangs_is_abandoned_and_tried_again(world: World) -> None:
+    gate = threading.Event()
+    world.gates.append(gate)
+    world.scripts["a"].extend([agree, lambda worker: gate.wait(20) and None])
+    root = world.start(FLAT, world.child("a", start_timeout=8), world.child("b"))
+    world.crash("a")
+    world.clock.wait_for_timer(8)
+    world.clock.advance(8)
+    world.wait_for(lambda: world.events.count(("init", "a")) == 3)
+    assert root.count_children().active == 2
+    assert world.actions() == [("restart", "a"), ("abandoned", "a"), ("restart", "a")]

@@ -86,7 +86,7 @@ def test_whoever_asks_a_killed_child_is_told_at_once(world: World) -> None:
 
     asking = in_thread(ask)
     while not len(actor_of(world, "a").inbox):
-        pass
+        pass  # until the other thread's ask has arrived
     root.terminate_child("a")
     asking.join(10)
     assert len(errors) == 1

@@ -189,7 +189,8 @@ class VirtualClock:
             while not any(t.live and abs(t.due - self._now - delay) < 1e-9 for t in self._heap):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise TimeoutError(f"no call pending in {delay} s; pending: {[t.due - self._now for t in self._heap]}")
+                    pending = [timer.due - self._now for timer in self._heap if timer.live]
+                    raise TimeoutError(f"no call pending in {delay} s; pending: {pending}")
                 self._cond.wait(left)
 
 

@@ -352,6 +352,10 @@ class ContainerActor(Actor):
         if before is None or before.state not in (State.RUNNING, State.PAUSED):
             self.untold = None
             return
+        if not exit.sure:
+            self.untold = None
+            self._adopt()
+            return
         txn = uuid7.uuid7(self.clock.now_us() // 1000, self.around.entropy())
         found = Findings(exit=exit)
         result = advance(Op.EXIT, before, {}, self._facts(txn, found))
@@ -404,8 +408,9 @@ class ContainerActor(Actor):
 
         def finish(seen: Observed) -> None:
             if seen.status in (Status.RUNNING, Status.PAUSED):
+                world.watch(container)
                 return
-            self.untold = seen.exit or self.untold or Exit(None, self.clock.now_us())
+            self.untold = seen.exit or Exit(None, self.clock.now_us())
 
         def fail(error: VordrError) -> None:
             raise error

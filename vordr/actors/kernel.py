@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,9 @@ from vordr.model.spec import IdRange
 from vordr.model.state import ContainerState, ImageState, Seal
 from vordr.model.verdict import Verdict
 from vordr.runtime import attach as attaching
-from vordr.runtime import cgroups, cleanup, conmon, etcfiles, exits, ociconfig, seccomp, users
+from vordr.runtime import cgroups, cleanup, conmon, etcfiles, ociconfig, seccomp, users
 from vordr.runtime.driver import Driver, RuntimeStatus
+from vordr.runtime.exits import ExitWatcher, read_exit
 from vordr.runtime.probe import HostFacts
 
 _STATUS = {
@@ -45,15 +47,17 @@ class KernelWorld:
 
     def __init__(
         self, paths: Paths, journal: Any, secrets: SecretStore, facts: HostFacts,
-        driver: Callable[[], Driver], on_broken: Callable[[str, Seal, SealBroken], None],
+        driver: Callable[[], Driver], watcher: ExitWatcher,
+        on_broken: Callable[[str, Seal, SealBroken], None],
     ) -> None:
         self.paths = paths
         self.journal = journal
         self.secrets = secrets
         self.facts = facts
         self._driver = driver
+        self.watcher = watcher
         self.on_broken = on_broken
-        self._sessions: dict[str, conmon.ExecHandle] = {}
+        self._sessions: dict[tuple[str, str], conmon.ExecHandle] = {}
         self._sessions_lock = threading.Lock()
 
     @property
@@ -85,7 +89,8 @@ class KernelWorld:
         try:
             os.rename(source, target)
         except OSError as error:
-            raise StateError(f"cannot move {source.name[:12]} to {target.parent}: {error.strerror}") from error
+            message = f"cannot move {source.name[:12]} to {target.parent}: {error.strerror}"
+            raise StateError(message) from error
         _sync(source.parent)
         _sync(target.parent)
 
@@ -127,7 +132,8 @@ class KernelWorld:
         held = conmon.create(
             self.paths, container.id, bundle, driver, tty=container.spec.tty, stdin=container.spec.stdin,
             log=self.paths.log(container.id), verdict=verdict, leave_stdin_open=container.spec.tty)
-        connection = attaching.connect_attach(self.paths, container.id) if attach else None
+        self.watcher.adopt(container.id, held.conmon_pid)
+        connection = attaching.connect_attach(self.paths, container.id).detach() if attach else None
         try:
             driver.start(container.id)
         except BaseException:
@@ -135,6 +141,14 @@ class KernelWorld:
                 os.close(connection)
             raise
         return Launched(held.container_pid, connection)
+
+    def watch(self, container: ContainerState) -> None:
+        """Hear of the end of a process that an earlier incarnation of the engine started."""
+        pidfile = conmon.bundle_folder(self.paths, container.id) / conmon.CONMON_PIDFILE
+        try:
+            self.watcher.adopt(container.id, int(pidfile.read_text()))
+        except (OSError, ValueError):
+            self.watcher.rescan()  # no conmon to watch: what it left is all there is
 
     def _image(self, container: ContainerState, verdict: Verdict) -> ImageState:
         if verdict.manifest != container.image:
@@ -189,22 +203,27 @@ class KernelWorld:
     def clear(self, container: ContainerState) -> None:
         cleanup.reap(self.paths, container.id, self.driver)
         rootfs.unmount_rootfs(self.paths, container.id)
-        cleanup.remove_run_folder(self.paths, container.id)
 
     def forget_exit(self, container: ContainerState) -> None:
-        exits.take(self.paths.exits, container.id)
+        self.watcher.take(container.id)
 
     def observe(self, container: ContainerState) -> Observed:
         state = self.driver.state(container.id)
-        notice = exits.read(self.paths.exits, container.id)
+        exit = self._exit(container)
         status = Status.ABSENT if state is None else _STATUS.get(state.status, Status.ABSENT)
-        exit = None if notice is None else Exit(notice.code, notice.time_us)
         if exit is not None and status not in (Status.RUNNING, Status.PAUSED):
             status = Status.ENDED
         folder = self.paths.container(container.id)
         return Observed(
             status, None if state is None else state.pid, exit, folder.is_dir(),
             self.paths.trashed(container.id).is_dir(), _numbers(folder / "gen"))
+
+    def _exit(self, container: ContainerState) -> Exit | None:
+        try:
+            notice, _ = read_exit(self.paths.exits, container.id)
+        except FileNotFoundError:
+            return None
+        return Exit(notice.code, notice.time_us)
 
     # -- exec --------------------------------------------------------------------------------------
 
@@ -226,26 +245,33 @@ class KernelWorld:
         handle = conmon.exec_(
             self.paths, container.id, session, process, self.driver, tty=request.tty, stdin=request.stdin,
             attach=attach)
-        connection = None if handle.attach is None else os.dup(handle.attach.fileno())
-        if handle.attach is not None:
-            handle.attach.close()
-            handle.attach = None
+        if handle.attach is None:
+            handle.close()  # detached: nobody will ask for its end
+            return None
+        connection = handle.attach.detach()
+        handle.attach = None
         with self._sessions_lock:
-            self._sessions[session] = handle
+            self._sessions[container.id, session] = handle
         return connection
 
-    def session(self, session: str) -> conmon.ExecHandle | None:
+    def session(self, container: str, session: str) -> conmon.ExecHandle | None:
         """The exec session, while nobody has waited for its end."""
         with self._sessions_lock:
-            return self._sessions.get(session)
+            return self._sessions.get((container, session))
 
     def end_session(self, container: str, session: str) -> None:
         """Forget an exec session whose end is known."""
         with self._sessions_lock:
-            handle = self._sessions.pop(session, None)
+            handle = self._sessions.pop((container, session), None)
         if handle is not None:
             handle.close()
-            cleanup.remove_exec_folder(self.paths, container, session)
+            shutil.rmtree(conmon.exec_folder(self.paths, container, session), ignore_errors=True)
+
+    def _end_sessions(self, container: str) -> None:
+        with self._sessions_lock:
+            mine = [key for key in self._sessions if key[0] == container]
+        for _, session in mine:
+            self.end_session(container, session)
 
 
 def _numbers(folder: Path) -> tuple[int, ...]:

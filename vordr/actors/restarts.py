@@ -43,7 +43,7 @@ def admit(
     ``times`` are earlier restarts, oldest first, none after ``now``. Gives the verdict and the times still
     inside the window, with ``now`` when admitted.
     """
-    recent = tuple(time for time in times if time >= now - period)
+    recent = tuple(time for time in times if time + period >= now)
     if len(recent) >= intensity:
         return False, recent
     return True, (*recent, now)

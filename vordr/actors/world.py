@@ -21,10 +21,14 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Exit:
-    """The end of a process: exit code (128+n for signal n; None when unknown), time in µs."""
+    """The end of a process: exit code (128+n for signal n; None when unknown), time in µs.
+
+    Not ``sure``: only its keeper (conmon) was seen to go; whether the process did must be looked at.
+    """
 
     code: int | None
     time: int
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,11 @@ class World(Protocol):
     def forget_exit(self, container: ContainerState) -> None:
         """The exit is journalled: its file may go."""
 
-    def observe(self, container: ContainerState) -> Observed: ...
+    def observe(self, container: ContainerState) -> Observed:
+        """Look at the container; changes nothing."""
+
+    def watch(self, container: ContainerState) -> None:
+        """Hear of the end of a process that an earlier incarnation of the engine started."""
 
     def execute(
         self, container: ContainerState, session: str, request: Any, *, attach: bool

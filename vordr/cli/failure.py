@@ -15,6 +15,7 @@ import click
 
 from vordr.cli.context import Session
 from vordr.cli.explain import EXPLANATIONS
+from vordr.cli.wording import printable
 from vordr.model.errors import UsageError, VordrError
 
 _NOT_EVIDENCE: Final = {"type", "cause", "remedies"}
@@ -67,7 +68,7 @@ def wire_form(error: VordrError) -> dict[str, Any]:
 def lines(error: VordrError) -> Iterator[str]:
     """Summary, cause, evidence, what to do, and where to read more."""
     row = EXPLANATIONS.get(error.id)
-    yield f"Error [{error.id}]: {error.message}"
+    yield f"Error [{error.id}]: {printable(error.message)}"
     cause = error.details.get("cause") or (row.cause if row else None)
     if cause and error.id != UsageError.id:
         yield f"  cause: {cause}"
@@ -90,8 +91,8 @@ def _evidence(key: str, value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         value = ", ".join(str(v) for v in value)
     first, *rest = str(value).splitlines() or [""]
-    yield f"  {key}: {first}"
-    yield from (f"    {line}" for line in rest)
+    yield f"  {key}: {printable(first)}"
+    yield from (f"    {printable(line)}" for line in rest)
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@ and for inspect.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -283,9 +283,3 @@ def known_image(wanted: str, listed: Iterable[ImageState]) -> ImageState | None:
         if by_id or (full is not None and full in image.names):
             return image
     return None
-
-
-def labels_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """The labels in a :func:`ps_row`, for ``{{.Label "key"}}``."""
-    pairs = (pair.partition("=") for pair in str(row.get("Labels", "")).split(",") if pair)
-    return {key: value for key, _, value in pairs}

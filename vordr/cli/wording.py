@@ -115,6 +115,15 @@ def parse_when(text: str, now_us: int) -> int:
         ) from None
 
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """``text`` with control and direction characters spelt out: images and registries choose much of what we
+    print, and must not move a terminal's cursor."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def command_text(words: tuple[str, ...]) -> str:
     """A command as docker shows it: its words joined by spaces."""
     return " ".join(words)

@@ -1,4 +1,4 @@
-"""Finding what a person means: containers by name, id or beginning of an id; images by reference or digest."""
+"""Finding what a person means: containers by name, id or its beginning; images by reference or digest."""
 
 from __future__ import annotations
 

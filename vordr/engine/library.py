@@ -11,7 +11,7 @@ import msgspec
 
 from vordr.actors.gatekeeper import GatekeeperClient
 from vordr.actors.stores import Made, Work
-from vordr.engine.finding import all_images, image_by_digest
+from vordr.engine.finding import all_images, full_name, image_by_digest
 from vordr.formats.digests import sha256_digest
 from vordr.gatekeeper import durable
 from vordr.gatekeeper.package import CtpReader, open_ctp
@@ -118,8 +118,6 @@ class Library:
         self, contents: ImageContents, names: tuple[str, ...], bundle: str | None, verdict: Verdict | None
     ) -> ImageState:
         """The state of an image with these contents."""
-        from vordr.engine.finding import full_name
-
         return ImageState(
             manifest=contents.manifest, config_digest=contents.config_digest,
             names=tuple(full_name(name) for name in names), layers=contents.layers, seals=(),
@@ -210,6 +208,12 @@ class Library:
         return tuple(
             seal_layer(self.store, layer, self.paths, progress, known=known.get(layer.diff_id))
             for layer in image.layers)
+
+    def sharing(self, diff_id: str, but: str) -> list[str]:
+        """Manifest digests of the images, other than ``but``, that have the layer ``diff_id`` sealed."""
+        return [
+            image.manifest for image in all_images(self.journal)
+            if image.manifest != but and any(seal.diff_id == diff_id for seal in image.seals)]
 
     def read_contents(self, manifest: str) -> ImageContents:
         """The contents of an image whose blobs are in the store."""

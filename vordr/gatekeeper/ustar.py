@@ -18,6 +18,7 @@ LARGEST_MEMBER: Final = 8**11 - 1
 """Bytes; what eleven octal digits can say."""
 _LONGEST_TRAILER: Final = 64 * 1024
 _MAGIC: Final = b"ustar\x0000"
+_CHECKSUM: Final = b"%06o\0 "
 _FILE, _FOLDER = b"0", b"5"
 _ZEROS: Final = bytes(BLOCK)
 
@@ -97,7 +98,7 @@ def _parse(header: bytes, where: str) -> Member:
         refuse("the file ends in its header")
     if header[257:265] != _MAGIC:
         refuse("not a ustar header")
-    if _octal(header[148:156]) != _checksum(header):
+    if header[148:156] != _CHECKSUM % _checksum(header):
         refuse("wrong checksum")
     kind = header[156:157]
     if kind not in (_FILE, _FOLDER):
@@ -157,5 +158,5 @@ class Writer:
             b"%011o\0" % self._time, b" " * 8, _FILE, bytes(100), _MAGIC,
         )
         header = bytearray(b"".join(fields).ljust(BLOCK, b"\0"))
-        header[148:156] = b"%06o\0 " % _checksum(bytes(header))
+        header[148:156] = _CHECKSUM % _checksum(bytes(header))
         return bytes(header)

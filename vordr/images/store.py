@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import Final, Protocol
 
 from vordr.formats.digests import parse_digest
 from vordr.formats.errors import FormatError
@@ -53,7 +56,10 @@ class ImageStore:
             if not (self.folder / name).exists():
                 (self.folder / name).write_bytes(content)
         for left in self._incoming.iterdir():
-            left.unlink()
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
 
     def path(self, digest: str) -> Path:
         """Where the blob of ``digest`` lies, there or not. Raises ImageUnreadable for another algorithm."""
@@ -107,12 +113,39 @@ class ImageStore:
             tempfile.NamedTemporaryFile(dir=self._incoming, delete=False) as file,
             _unlinked_on_error(file.name),
         ):
-            _copy_checked(stream, file, digest, size)
+            _read_checked(stream, digest, size, file.write)
             file.flush()
             os.fchmod(file.fileno(), 0o400)
             os.fsync(file.fileno())
             os.rename(file.name, target)
         _sync_folder(self._blobs)
+
+    def add_bytes(self, content: bytes, digest: str) -> None:
+        """Store a small blob; as :meth:`add`."""
+        self.add(io.BytesIO(content), digest, len(content))
+
+    def take(self, source: Path, digest: str, size: int) -> None:
+        """Move a file of the store's own file system in as a blob, hashed first; errors as :meth:`add`."""
+        try:
+            descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise ImageUnreadable(f"blob {digest} did not arrive: {error.strerror}") from None
+        with open(descriptor, "rb") as file, full_disk_is_space_exhausted(f"blob {digest}"):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ImageUnreadable(f"blob {digest} is not a file")
+            _read_checked(file, digest, size, lambda chunk: None)
+            os.fchmod(descriptor, 0o400)
+            os.fsync(descriptor)
+            os.rename(source, self.path(digest))
+        _sync_folder(self._blobs)
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A folder on the store's file system for the length of a transfer."""
+        self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._incoming) as folder:
+            yield Path(folder)
 
     def remove(self, digest: str) -> bool:
         """Delete a blob; False when it was not there."""
@@ -140,11 +173,12 @@ class ImageStore:
             ) from None
 
 
-def _copy_checked(stream: Readable, file: IO[bytes], digest: str, size: int) -> None:
+def _read_checked(stream: Readable, digest: str, size: int, write: Callable[[bytes], object]) -> None:
+    """Hand all chunks of the stream to ``write`` and refuse it unless it is ``size`` bytes of ``digest``."""
     hashed, left = hashlib.sha256(), size
     while left and (chunk := stream.read(min(_CHUNK, left))):
         hashed.update(chunk)
-        file.write(chunk)
+        write(chunk)
         left -= len(chunk)
     if left:
         raise ImageUnreadable(f"blob {digest} ends {left} bytes early")

@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from vordr.formats import canonical
+from vordr.formats.errors import FormatError
 from vordr.model.records import Record
 
 FORMAT: Final = b"vordr-journal-1"
@@ -51,19 +52,22 @@ def link(previous: bytes, body: bytes) -> bytes:
 def encode(value: Any) -> bytes:
     """Canonical JSON of a record or of a projection value (msgspec structs, enums and tuples allowed).
 
-    :raises FormatError: a value that canonical JSON cannot carry.
+    :raises FormatError: a value that canonical JSON cannot carry, or not there and back: a float of 2**53 or
+        more is written as an integer, which no reader may write again.
     :raises TypeError: a value that is none of JSON's.
     """
-    return canonical.fast_dumps(_lists(msgspec.to_builtins(value)))
+    return canonical.fast_dumps(_plain(msgspec.to_builtins(value)))
 
 
-def _lists(value: Any) -> Any:
-    """Tuples as lists: the fast canonical encoder knows only the latter."""
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which are all that the fast canonical encoder knows; and no large floats."""
     kind = type(value)
     if kind is dict:
-        return {key: _lists(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if kind is list or kind is tuple:
-        return [_lists(item) for item in value]
+        return [_plain(item) for item in value]
+    if kind is float and abs(value) >= 2**53:
+        raise FormatError("canonical json", f"{value} is too large for a float")
     return value
 
 

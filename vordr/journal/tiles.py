@@ -127,7 +127,7 @@ def load(get: Get, last_leaves: Callable[[int], list[bytes]]) -> Tree:
     frontier = merkle.Frontier.from_bytes(raw)
     tiles: list[tuple[bytes, ...]] = []
     level = 0
-    while (count := frontier.size >> HEIGHT * level) or not tiles:
+    while count := frontier.size >> HEIGHT * level:
         tile, width = divmod(count, WIDTH)
         if level == 0:
             hashes = last_leaves(width)

@@ -42,7 +42,6 @@ class CreateArgs(Args, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     stop_signal: str | None = None
     stop_timeout: int = 10
-    pull: str = "never"
     package: bool = False
 
 

@@ -72,7 +72,8 @@ def advance_image(
             removed=time, deadline=time + trash_days * 86_400_000_000, image=before)
         writes = {trash_key(before.manifest): msgspec.to_builtins(item)}
         return _result(before, None, writes, ImageOp.REIMPORT, {})
-    known: dict[str, Any] = {key: msgspec.to_builtins(getattr(before, key)) for key in DESCRIBED if key in args}
+    known: dict[str, Any] = {
+        key: msgspec.to_builtins(getattr(before, key)) for key in DESCRIBED if key in args}
     after = msgspec.structs.replace(
         before, seals=seals or before.seals,
         **{key: tuple(args[key]) if key == "names" else args[key] for key in known})

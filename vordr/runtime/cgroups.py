@@ -204,3 +204,16 @@ def kill_all(container: str) -> None:
     for pid in processes(container):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def is_frozen(container: str) -> bool:
+    """Whether the container's group is frozen or freezing, by the freezer's own file (v1 or v2)."""
+    group = container_group(container).lstrip("/")
+    for hierarchy in hierarchies():
+        frozen = {"cgroup.freeze": "1"} if hierarchy.unified else {"freezer.state": "FROZEN"}
+        for name, word in frozen.items():
+            with contextlib.suppress(OSError):
+                text = (hierarchy.root / group / name).read_text().strip()
+                if text == word or text == "FREEZING":
+                    return True
+    return False

@@ -15,12 +15,16 @@ from typing import Any, Final
 
 from vordr.model.errors import RuntimeFailed, RuntimeNotFound
 from vordr.model.paths import Paths
+from vordr.runtime import cgroups
 from vordr.runtime.command import Completed, failed, install_command, run
 from vordr.runtime.failures import runtime_error
 from vordr.runtime.identifiers import CONTAINER_ID, check_id
 from vordr.runtime.probe import CgroupLayout, HostFacts, Program
 
-_GONE: Final = re.compile(r"does not exist|container not found|not running|process already finished|no such process")
+_GONE: Final = re.compile(
+    r"does not exist|container not found|not running|process already finished|no such process|no such file",
+    re.IGNORECASE,
+)
 _DEADLINE_S: Final = 30.0
 
 
@@ -69,14 +73,9 @@ class Driver:
         container is resumed after the signal was sent.
         """
         sent = self._unless_gone("kill", check_id(container), str(signal))
-        if sent and signal == signals.SIGKILL:
-            self._thaw_dying(container)
-        return sent
-
-    def _thaw_dying(self, container: str) -> None:
-        found = self.state(container)
-        if found is not None and found.status is RuntimeStatus.PAUSED:
+        if sent and signal == signals.SIGKILL and cgroups.is_frozen(container):
             self._unless_gone("resume", container)
+        return sent
 
     def pause(self, container: str) -> None:
         """Freeze all processes of the container."""
@@ -88,16 +87,14 @@ class Driver:
 
     def delete(self, container: str, *, force: bool = False) -> bool:
         """Forget a container that ended; with ``force`` kill it first. False when there was none."""
-        options = ("--force",) if force else ()
         if not force:
             return self._unless_gone("delete", check_id(container))
         if not self.knows(check_id(container)):
             return False
-        found = self.state(container)
-        if found is not None and found.status is RuntimeStatus.PAUSED:
-            # runc and crun wait for the death of what they kill, and a frozen process does not die.
+        if cgroups.is_frozen(container):
+            # runc and crun wait for the death of what they kill, and a frozen process may not die.
             self.kill(container, signals.SIGKILL)
-        self._call("delete", *options, container)
+        self._call("delete", "--force", container)
         return True
 
     def state(self, container: str) -> RuntimeState | None:

@@ -16,9 +16,9 @@ _NOT_FOUND: Final = re.compile(
     re.IGNORECASE,
 )
 _NOT_EXECUTABLE: Final = re.compile(
-    r"exec: .*: (?:permission denied|is a directory)|exec format error|open executable: Permission denied"
+    r"exec: .*: (?:permission denied|is a directory)|exec format error"
     r"|(?:execve?|the path) .*(?:permission denied|exec format error|is not executable)"
-    r"|open executable: Is a directory",
+    r"|open executable: (?:permission denied|operation not permitted|is a directory)",
     re.IGNORECASE,
 )
 _LOGGED: Final = re.compile(r'.*\bmsg="(?P<words>(?:[^"\\]|\\.)*)"')

@@ -17,7 +17,7 @@ from vordr.model.state import ImageConfig
 from vordr.runtime.command import install_command
 from vordr.runtime.etcfiles import TARGETS, hostname
 from vordr.runtime.identifiers import check_id
-from vordr.runtime.probe import HostFacts
+from vordr.runtime.probe import CAP_SYS_RESOURCE, CgroupLayout, HostFacts
 from vordr.runtime.users import UserIds
 
 CAPABILITIES: Final = (
@@ -213,7 +213,9 @@ def _mounts(spec: ContainerSpec, ids: IdRange, facts: HostFacts, etc: Path | Non
 def _resources(spec: ContainerSpec, facts: HostFacts) -> dict[str, Any]:
     """Limits; a limit that nothing here can hold is refused, the default one on processes is left out."""
     _check_limits(spec, facts)
-    found: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}
+    found: dict[str, Any] = {}
+    if _can_hold_devices(facts):
+        found["devices"] = [{"allow": False, "access": "rwm"}]
     if "pids" in facts.controllers:
         found["pids"] = {"limit": DEFAULT_PIDS if spec.pids_limit is None else spec.pids_limit}
     if spec.memory is not None:
@@ -222,6 +224,15 @@ def _resources(spec: ContainerSpec, facts: HostFacts) -> dict[str, Any]:
     if spec.cpu_millis is not None:
         found["cpu"] = {"quota": spec.cpu_millis * _CPU_PERIOD_US // 1000, "period": _CPU_PERIOD_US}
     return found
+
+
+def _can_hold_devices(facts: HostFacts) -> bool:
+    """Whether the runtime can load the rule on devices: on v2 a BPF program, for which crun raises RLIMIT_MEMLOCK.
+
+    Without it the user namespace still holds: nobody in it can make a device node (mknod(2)), and only docker's
+    harmless ones are bound into /dev.
+    """
+    return facts.cgroup is not CgroupLayout.V2 or facts.has(CAP_SYS_RESOURCE)
 
 
 def _check_limits(spec: ContainerSpec, facts: HostFacts) -> None:

@@ -17,7 +17,7 @@ from vordr.formats.errors import FormatError
 from vordr.model.errors import DeadlineExceeded, ServiceUnreachable, UsageError, VordrError
 from vordr.model.operations import Operation
 from vordr.service.logging import logger
-from vordr.service.requests import CONNECTION, Request, admit, read_envelope
+from vordr.service.requests import CONNECTION, Request, admit, number_of, read_envelope
 from vordr.service.watch import HangupWatch
 
 MAX_REQUEST: Final = 1024 * 1024
@@ -120,8 +120,7 @@ class Connection:
             close_files(received.files)
 
     def _perform(self, received: Received) -> bool:
-        number = received.message.get("id")
-        number = number if type(number) is int else CONNECTION
+        number = number_of(received.message)
         try:
             envelope, operation = read_envelope(received.message)
         except UsageError as error:

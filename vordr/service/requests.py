@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -17,10 +17,13 @@ CONNECTION: Final = 0
 """The id in errors that answer no request; clients number theirs from 1."""
 
 
+Number = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
+
+
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client sends: {"id": n, "operation": name, "args": {…}}."""
 
-    id: int
+    id: Number
     operation: str
     args: dict[str, Any] = {}
 
@@ -32,6 +35,14 @@ class Request:
     id: int
     operation: Operation
     args: arguments.Args
+
+
+def number_of(message: dict[str, Any]) -> int:
+    """The id to answer under, also where the rest makes no sense."""
+    try:
+        return msgspec.convert(message.get("id"), Number)
+    except msgspec.ValidationError:
+        return CONNECTION
 
 
 def read_envelope(message: dict[str, Any]) -> tuple[Envelope, Operation]:

@@ -1,4 +1,4 @@
-"""Handlers of the operations on containers. Each reads what stands, makes a plan, and lets it be performed."""
+"""Handlers of the operations on containers: read what stands, make a plan, let it be performed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import msgspec
 
 from vordr.actors.sides import EXEC, SIGNAL
 from vordr.actors.transaction import Finished, Plan
-from vordr.engine.finding import all_containers, container_by_id, find_container
+from vordr.engine.finding import all_containers, container_by_id, find_container, find_image
+from vordr.engine.handlers.filters import keep
 from vordr.engine.handlers.naming import free_name
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.library import Incoming, shown
@@ -18,7 +19,6 @@ from vordr.engine.protocol import Reply
 from vordr.model import answers, arguments
 from vordr.model.errors import (
     ContainerStopped,
-    ImageNotFound,
     NameInUse,
     PolicyDenied,
     UsageError,
@@ -107,17 +107,7 @@ def _image(host: Host, call: Call, args: arguments.CreateArgs) -> tuple[ImageSta
         incoming = host.library.open_package(call.files[0], args.image, call.progress)
         bring_in(host, call, incoming, f"import {shown(incoming.image)}")
         return incoming.image, host.library.judge_manifest(incoming.image.manifest)
-    from vordr.engine.finding import find_image
-
-    try:
-        image = find_image(host.journal, args.image)
-    except ImageNotFound:
-        if args.pull == "never":
-            raise
-        from vordr.engine.handlers.images import pull
-
-        pull(host, call, arguments.PullArgs(reference=args.image))
-        image = find_image(host.journal, args.image)
+    image = find_image(host.journal, args.image)
     return image, host.library.judge(image)
 
 
@@ -293,8 +283,6 @@ def execute(host: Host, call: Call, args: arguments.ExecArgs) -> Reply:
 
 
 def listed(host: Host, call: Call, args: arguments.ListArgs) -> Reply:
-    from vordr.engine.handlers.filters import keep
-
     alive = (State.RUNNING, State.PAUSED)
     wide = args.all or "status" in args.filters or "exited" in args.filters
     found = [c for c in all_containers(host.journal)

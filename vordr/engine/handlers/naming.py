@@ -8,8 +8,8 @@ from typing import Any, Final
 from vordr.model.records import name_key
 
 _MANNERS: Final = (
-    "calm", "keen", "brave", "quiet", "swift", "wise", "steady", "bright", "gentle", "proud", "lucid", "merry",
-    "noble", "patient", "sober", "vivid", "warm", "candid", "deft", "eager",
+    "calm", "keen", "brave", "quiet", "swift", "wise", "steady", "bright", "gentle", "proud", "lucid",
+    "merry", "noble", "patient", "sober", "vivid", "warm", "candid", "deft", "eager",
 )
 _FIGURES: Final = (
     "odin", "frigg", "thor", "sif", "baldr", "nanna", "heimdall", "tyr", "bragi", "idunn", "freyr", "freyja",

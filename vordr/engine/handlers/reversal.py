@@ -85,7 +85,8 @@ def _any_container(host: Host, given: str) -> str:
         try:
             return find_removed(host.journal, given).id
         except ContainerNotFound:
-            raise ContainerNotFound(f"no container is called {given!r}", details={"container": given}) from None
+            message = f"no container is called {given!r}"
+            raise ContainerNotFound(message, details={"container": given}) from None
 
 
 def _kept_names(host: Host) -> dict[str, str]:
@@ -308,7 +309,8 @@ def _size(host: Host, item: TrashItem) -> int:
 
 def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> Reply:
     item = find_removed(host.journal, args.item)
-    if item.container is None:
+    kept = item.container
+    if kept is None:
         raise ImageNotFound(
             f"{item.name} is an image", remedy=f"vordr undo {item.txn} brings it back")
     name = args.name or item.name
@@ -319,7 +321,7 @@ def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> R
     def make() -> Plan:
         subject = f"container/{item.id}"
         now = container_by_id(host.journal, item.id)
-        last: ContainerState = msgspec.structs.replace(item.container or now, name=name)
+        last = msgspec.structs.replace(kept, name=name)
         steps: list[Step] = []
         if now is None:
             steps.append(Step(subject=subject, operation=str(Op.RECREATE), args={

@@ -1,0 +1,172 @@
+"""The journal's pure parts: record bytes, tiles, the head's text, the flood's arithmetic."""
+
+import hashlib
+
+import pytest
+
+from vordr.formats import merkle, note
+from vordr.formats.errors import FormatError
+from vordr.formats.signature import PrivateKey, Suite
+from vordr.journal import head as heads
+from vordr.journal import layout
+from vordr.journal.batch import Group, Tip, evaluate
+from vordr.journal.copy import copy_database
+from vordr.journal.flood import Flood
+from vordr.journal.tiles import EMPTY, Growth, load, tile_key
+from vordr.model.errors import JournalCorrupt
+from vordr.model.records import Cause, Draft, Kind
+
+KEY = PrivateKey.from_seeds(Suite.ED25519, bytes(range(32)))
+SECOND = 1_000_000
+
+
+def draft(kind=Kind.ANOMALY, operation="rule", **args):
+    return Draft(txn="t", kind=kind, cause=Cause.MONITOR, subject="container/a", operation=operation,
+                 args=args)
+
+
+def test_the_first_record_is_these_bytes_and_this_hash():
+    tip = Tip(0, layout.GENESIS, 0)
+    evaluated = evaluate([Group((draft(n=(1, 2)),))], lambda key: None, tip, now=5, boot_id="b")
+    (entry,) = evaluated.entries
+    assert entry.body == (
+        b'{"after":null,"args":{"n":[1,2]},"before":null,"boot_id":"b","cause":"monitor","inverse":null,'
+        b'"kind":"anomaly","operation":"rule","principal":"local","seq":1,"subject":"container/a","time":5,'
+        b'"txn":"t"}'
+    )
+    assert entry.hash == hashlib.sha256(bytes(32) + entry.body).digest()
+    assert evaluated.writes == {"heads/container/a": b"1"}
+    assert evaluated.tip == Tip(1, entry.hash, 5)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"seq":1}', b',"seq":x,"time":1,"txn":"', b"\xff" * 40])
+def test_bytes_that_are_no_record_have_no_number(body):
+    with pytest.raises(ValueError):
+        layout.seq_and_time(body)
+
+
+def grown(count):
+    growth = Growth(EMPTY)
+    for number in range(count):
+        growth.append(merkle.leaf_hash(number.to_bytes(4, "big")))
+    return growth.finish()
+
+
+@pytest.mark.parametrize(("count", "keys"), [
+    (0, {"frontier"}), (255, {"frontier"}), (256, {"frontier", (0, 0), (1, 0)}),
+    (513, {"frontier", (0, 0), (0, 1), (1, 0)}),
+])
+def test_full_leaf_tiles_and_every_upper_tile_are_stored(count, keys):
+    _, puts = grown(count)
+    assert set(puts) == {tile_key(*key) if isinstance(key, tuple) else b"t/frontier" for key in keys}
+
+
+def test_a_tree_of_more_than_65536_leaves_uses_the_third_level():
+    tree, puts = grown(65_537)
+    assert len(puts[tile_key(1, 0)]) == 256 * 32
+    assert puts[tile_key(2, 0)] == tree.fetch(puts.get)(16, 0)
+    path = merkle.inclusion_path_from(300, tree.size, tree.fetch(puts.get))
+    leaf = merkle.leaf_hash((300).to_bytes(4, "big"))
+    assert merkle.verify_inclusion(300, tree.size, leaf, path, tree.root())
+
+
+def test_a_proof_reads_few_tiles():
+    tree, puts = grown(65_537)
+    read = []
+    merkle.inclusion_path_from(300, tree.size, tree.fetch(lambda key: read.append(key) or puts.get(key)))
+    assert len(read) <= 2 * 17
+
+
+def test_a_missing_tile_is_named():
+    tree, puts = grown(600)
+    del puts[tile_key(0, 1)]
+    with pytest.raises(FormatError, match="0/1"):
+        tree.fetch(puts.get)(3, 40)
+
+
+def test_a_tree_with_too_few_leaves_is_not_loaded():
+    _, puts = grown(300)
+    with pytest.raises(FormatError, match="0/1"):
+        load(puts.get, lambda count: [])
+
+
+def head():
+    return heads.Head(3, b"r" * 32, 3, b"h" * 32)
+
+
+def test_a_head_is_read_back_as_it_was_signed():
+    assert heads.verify(heads.Signer(KEY).sign(head()), KEY.public) == head()
+
+
+def resigned(text):
+    return note.sign_note(text, heads.origin(KEY.public), KEY)
+
+
+TEXT = head().to_checkpoint(heads.origin(KEY.public)).to_text()
+
+
+@pytest.mark.parametrize("text", [
+    TEXT.replace("vordr/", "other/"), TEXT.replace("seq 3\n", ""), TEXT.replace("seq 3", "seq 03"),
+    TEXT.replace("seq 3", "seq -3"), TEXT.replace("hash 68", "hash 6X"), TEXT + "more\n", "no checkpoint\n",
+])
+def test_a_head_signed_but_not_of_our_form_is_refused(text):
+    with pytest.raises(FormatError):
+        heads.verify(resigned(text), KEY.public)
+
+
+def test_the_head_of_another_key_is_refused():
+    stranger = PrivateKey.generate(Suite.ED25519)
+    with pytest.raises(FormatError, match="not signed"):
+        heads.verify(heads.Signer(stranger).sign(head()), KEY.public)
+
+
+def test_an_endless_head_file_is_not_read_to_its_end(tmp_path):
+    (tmp_path / "head").write_bytes(b"x" * 100_000)
+    with pytest.raises(JournalCorrupt, match="longer"):
+        heads.read(tmp_path / "head")
+
+
+def test_a_flood_passes_its_burst_and_then_one_summary_a_second():
+    flood = Flood(rate=1.0, burst=3)
+    passed = [flood.admit(draft(operation=f"op{n % 2}"), 10 * SECOND) for n in range(10)]
+    assert [len(out) for out in passed] == [1, 1, 1, *[0] * 7]
+    assert flood.due(10 * SECOND) == ()
+    assert flood.next_due() == 11 * SECOND
+    (summary,) = flood.due(11 * SECOND)
+    assert summary.args == {"count": 7, "first": 10 * SECOND, "last": 10 * SECOND,
+                            "operations": {"op0": 3, "op1": 4}}
+    assert flood.next_due() is None
+
+
+def test_a_summary_comes_before_the_draft_that_finds_room_again():
+    flood = Flood(rate=1.0, burst=2)
+    for _ in range(3):
+        flood.admit(draft(), 0)
+    late = draft(operation="late")
+    summary, passed = flood.admit(late, 60 * SECOND)
+    assert (summary.kind, summary.args["count"], passed) == (Kind.SUMMARY, 1, late)
+
+
+def test_quiet_subjects_are_forgotten():
+    flood = Flood(rate=1.0, burst=2)
+    flood.admit(draft(), 0)
+    flood.due(60 * SECOND)
+    assert flood._buckets == {}
+
+
+def test_operations_of_a_summary_are_bounded():
+    flood = Flood(rate=1.0, burst=1)
+    for number in range(100):
+        flood.admit(draft(operation=f"op{number}"), 0)
+    (summary,) = flood.flush()
+    assert (len(summary.args["operations"]), summary.args["operations"]["…"]) == (33, 67)
+
+
+def test_a_copy_leaves_out_lock_and_diary(tmp_path):
+    source = tmp_path / "db"
+    source.mkdir()
+    for name in ("CURRENT", "LOCK", "LOG", "LOG.old", "000003.log", "000005.ldb", "000001.dbtmp"):
+        (source / name).write_bytes(name.encode())
+    copy_database(source, tmp_path / "copy")
+    copied = sorted(file.name for file in (tmp_path / "copy").iterdir())
+    assert copied == ["000003.log", "000005.ldb", "CURRENT"]

@@ -1,0 +1,340 @@
+"""The terminal's side of an attach descriptor: pump bytes both ways until the container's side ends.
+
+The descriptor is a SOCK_SEQPACKET socket of conmon's: each packet that comes begins with a byte 2 (stdout)
+or 3 (stderr); packets that go are standard input as it is, and a shut-down writing side is its end. With a
+terminal inside the container all output is stream 2, ours is in raw mode meanwhile, its size is handed on,
+and ``ctrl-p ctrl-q`` detaches. Without one, signals are handed on instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from vordr.model.errors import UsageError, VordrError
+
+STDOUT, STDERR = 2, 3
+CHUNK: Final = 8192
+_PACKET: Final = 1 << 16
+DETACH_KEYS: Final = b"\x10\x11"
+
+FORWARDED: Final = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2
+)
+_IMPATIENT: Final = 3
+"""After so many SIGINT or SIGTERM that the container did not heed, we leave without it."""
+
+_ERRAND_SECONDS: Final = 5.0
+"""How long the last errands may take once the pump has ended."""
+
+
+class End(Enum):
+    """How a pump ended: the container's side closed, the detach keys came, or a signal told us to leave."""
+
+    CLOSED = "closed"
+    DETACHED = "detached"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Ended:
+    how: End
+    signal: int = 0
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Descriptors of our side; ``stdin`` None sends nothing."""
+
+    stdin: int | None = 0
+    stdout: int = 1
+    stderr: int = 2
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """``tty``: the container has a terminal. ``resize(rows, columns)`` and ``forward(signal)`` are called on
+    a thread of their own, one at a time, in order; None hands nothing on."""
+
+    tty: bool = False
+    detach_keys: bytes = DETACH_KEYS
+    resize: Callable[[int, int], None] | None = None
+    forward: Callable[[int], None] | None = None
+
+
+def pump(attach: int, streams: Streams, wishes: Wishes) -> Ended:
+    """Move bytes until one side ends; owns and closes ``attach``. Loses no output that came before the end.
+
+    :raises BrokenPipeError: our standard output is gone.
+    """
+    with socket.socket(fileno=attach) as channel, _raw(streams, wishes), _Signals(wishes) as signals:
+        channel.setblocking(False)
+        with _Errands() as errands:
+            return _Pump(channel, streams, wishes, signals, errands).run()
+
+
+def detach_keys(text: str) -> bytes:
+    """docker's ``--detach-keys``: letters and ``ctrl-X`` separated by commas. Raises UsageError."""
+    keys = bytearray()
+    for word in text.split(","):
+        name = word.strip()
+        if len(name) == 1 and name.isascii():
+            keys += name.encode()
+        elif name.startswith("ctrl-") and len(name) == 6 and name[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_":
+            keys.append(ord(name[5].upper()) & 0x1F)
+        else:
+            raise UsageError(f"invalid detach key {word!r}", remedy="such as ctrl-p,ctrl-q")
+    return bytes(keys)
+
+
+class DetachFilter:
+    """Finds the detach keys in what is typed; a beginning of them is held back until the next key."""
+
+    def __init__(self, keys: bytes) -> None:
+        self._keys = keys
+        self._held = 0
+
+    def feed(self, typed: bytes) -> tuple[bytes, bool]:
+        """What may go to the container, and whether the keys are complete (the rest is dropped)."""
+        passed = bytearray()
+        for byte in typed:
+            if self._keys and byte == self._keys[self._held]:
+                self._held += 1
+                if self._held == len(self._keys):
+                    self._held = 0
+                    return bytes(passed), True
+                continue
+            passed += self._keys[: self._held]
+            self._held = 1 if self._keys and byte == self._keys[0] else 0
+            if not self._held:
+                passed.append(byte)
+        return bytes(passed), False
+
+
+# -- the loop ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Pump:
+    channel: socket.socket
+    streams: Streams
+    wishes: Wishes
+    signals: _Signals
+    errands: _Errands
+    pending: bytes = b""
+    typing: bool = field(init=False)
+    ending: bool = False
+    impatience: int = 0
+
+    def run(self) -> Ended:
+        self.typing = self.streams.stdin is not None
+        keys = DetachFilter(self.wishes.detach_keys if self.wishes.tty else b"")
+        self._hand_on_size()
+        while True:
+            ready = self._wait()
+            if self.signals.fd in ready and (ended := self._heed_signals()):
+                return ended
+            if self.channel.fileno() in ready and not self._receive():
+                return Ended(End.CLOSED)
+            if self.streams.stdin in ready and self._type(keys):
+                return Ended(End.DETACHED)
+            self._send()
+
+    def _wait(self) -> set[int]:
+        poll = select.poll()
+        wanted = select.POLLIN | (select.POLLOUT if self.pending else 0)
+        poll.register(self.channel, wanted)
+        poll.register(self.signals.fd, select.POLLIN)
+        if self.typing and not self.pending and self.streams.stdin is not None:
+            poll.register(self.streams.stdin, select.POLLIN)
+        return {fd for fd, _ in poll.poll()}
+
+    def _receive(self) -> bool:
+        """Write out every packet that waits; False at the end of the container's side."""
+        while True:
+            try:
+                packet = self.channel.recv(_PACKET)
+            except BlockingIOError:
+                return True
+            except ConnectionError:
+                return False
+            if not packet:
+                return False
+            target = self.streams.stderr if packet[0] == STDERR else self.streams.stdout
+            write_all(target, memoryview(packet)[1:])
+            if self.pending or self.typing:
+                return True  # let the other direction have its turn
+
+    def _type(self, keys: DetachFilter) -> bool:
+        """Take what was typed; True when it was the detach keys."""
+        assert self.streams.stdin is not None  # it was polled
+        try:
+            typed = os.read(self.streams.stdin, CHUNK)
+        except OSError as error:
+            if error.errno not in {errno.EIO, errno.EAGAIN, errno.EBADF}:
+                raise
+            typed = b""  # EIO: our terminal hung up
+            if error.errno == errno.EAGAIN:
+                return False
+        if not typed:
+            self.typing, self.ending = False, True
+            return False
+        self.pending, detached = keys.feed(typed)
+        if detached:
+            self._send()
+        return detached
+
+    def _send(self) -> None:
+        while self.pending:
+            try:
+                sent = self.channel.send(self.pending[:CHUNK])
+            except BlockingIOError:
+                return
+            except (BrokenPipeError, ConnectionError):
+                self.pending, self.typing, self.ending = b"", False, False  # nobody reads there any more
+                return
+            self.pending = self.pending[sent:]
+        if self.ending:
+            self.ending = False
+            with suppress(OSError):
+                self.channel.shutdown(socket.SHUT_WR)
+
+    # -- signals -------------------------------------------------------------------------------------
+
+    def _heed_signals(self) -> Ended | None:
+        for number in self.signals.take():
+            if number == signal.SIGWINCH:
+                self._hand_on_size()
+                continue
+            self.impatience += number in (signal.SIGINT, signal.SIGTERM)
+            if self.wishes.forward is None or self.impatience >= _IMPATIENT:
+                return Ended(End.INTERRUPTED, number)
+            self.errands.add(self.wishes.forward, number)
+        return None
+
+    def _hand_on_size(self) -> None:
+        size = window_size(self.streams)
+        if self.wishes.tty and self.wishes.resize is not None and size is not None:
+            self.errands.add(self.wishes.resize, *size)
+
+
+def write_all(fd: int, data: memoryview) -> None:
+    """Write everything, however slow the reader."""
+    while data:
+        try:
+            data = data[os.write(fd, data):]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
+
+
+def window_size(streams: Streams) -> tuple[int, int] | None:
+    """Rows and columns of our terminal; None when we have none."""
+    for fd in (streams.stdout, streams.stdin):
+        if fd is not None:
+            with suppress(OSError):
+                size = os.get_terminal_size(fd)
+                return size.lines, size.columns
+    return None
+
+
+@contextmanager
+def _raw(streams: Streams, wishes: Wishes) -> Iterator[None]:
+    """Raw mode of our terminal for as long as the container's terminal is connected to it."""
+    fd = streams.stdin
+    if fd is None or not wishes.tty or not os.isatty(fd):
+        yield
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setraw(fd, termios.TCSANOW)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+class _Signals:
+    """Signals as bytes in a pipe while the pump runs (in the main thread; elsewhere Python allows none)."""
+
+    def __init__(self, wishes: Wishes) -> None:
+        self._numbers = [*FORWARDED, *([signal.SIGWINCH] if wishes.tty else [])]
+        self._before: dict[int, Any] = {}
+        self._wakeup: int | None = None
+
+    def __enter__(self) -> _Signals:
+        self.fd, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        if threading.current_thread() is threading.main_thread():
+            self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+            for number in self._numbers:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and jobs of scripts
+                    self._before[number] = signal.signal(number, _noted)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._wakeup is not None:
+            signal.set_wakeup_fd(self._wakeup)
+        os.close(self.fd)
+        os.close(self._writing)
+
+    def take(self) -> bytes:
+        with suppress(BlockingIOError):
+            return os.read(self.fd, 64)
+        return b""
+
+
+def _noted(number: int, frame: object) -> None:
+    """Let the wakeup descriptor tell the loop."""
+
+
+class _Errands:
+    """Runs calls in order on a thread of its own, so that a slow engine never stops the pump: it may wait
+    for output of ours to be read. An errand that the engine refuses is dropped: the process has ended."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Condition()
+        self._todo: list[tuple[Callable[..., None], tuple[int, ...]]] = []
+        self._done = False
+
+    def __enter__(self) -> _Errands:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._wake:
+            self._done = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join(_ERRAND_SECONDS)
+
+    def add(self, call: Callable[..., None], *args: int) -> None:
+        with self._wake:
+            self._todo.append((call, args))
+            self._wake.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="errands", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._todo or self._done)
+                if not self._todo:
+                    return
+                call, args = self._todo.pop(0)
+            with suppress(VordrError):
+                call(*args)

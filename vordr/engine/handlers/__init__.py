@@ -1,0 +1,47 @@
+"""Who handles which operation of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from vordr.engine.handlers import containers, images, reversal, trust, watching
+from vordr.engine.host import Handler
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "create": containers.create,
+    "run": containers.run,
+    "start": containers.start,
+    "stop": containers.stop,
+    "restart": containers.restart,
+    "kill": containers.kill,
+    "pause": containers.pause,
+    "resume": containers.resume,
+    "remove": containers.remove,
+    "list": containers.listed,
+    "exec": containers.execute,
+    "inspect": watching.inspect,
+    "logs": watching.logs,
+    "attach": watching.attach,
+    "resize": watching.resize,
+    "wait": watching.wait,
+    "images": images.images,
+    "pull": images.pull,
+    "remove_image": images.remove_image,
+    "pack": images.pack,
+    "adopt": images.adopt,
+    "verify": images.verify,
+    "trust_init": trust.trust_init,
+    "trust_show": trust.trust_show,
+    "trust_add": trust.trust_add,
+    "trust_revoke": trust.trust_revoke,
+    "undo": reversal.undo,
+    "redo": reversal.redo,
+    "history": reversal.history,
+    "explain": reversal.explain,
+    "trash": reversal.trash,
+    "trash_restore": reversal.trash_restore,
+    "audit": watching.audit,
+    "doctor": watching.doctor,
+    "version": watching.version,
+}

@@ -1,0 +1,212 @@
+"""Handlers of the operations on images, packages and trust."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vordr.actors.stores import Made, Work
+from vordr.actors.transaction import Finished, Plan
+from vordr.engine.finding import all_containers, all_images, find_image, full_name, image_by_digest
+from vordr.engine.handlers.containers import bring_in
+from vordr.engine.host import Call, Host, receipt
+from vordr.engine.library import Incoming, shown, subject_of
+from vordr.engine.protocol import Reply, is_package
+from vordr.formats import reference
+from vordr.formats.digests import sha256_digest
+from vordr.gatekeeper.adopt import attest
+from vordr.gatekeeper.checked import CheckedStream
+from vordr.gatekeeper.decide import Mode, Report
+from vordr.gatekeeper.keys import OPERATOR, KeyRing
+from vordr.gatekeeper.pack import pack as pack_layout
+from vordr.gatekeeper.package import open_ctp
+from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Subject
+from vordr.gatekeeper.translog import local_logs
+from vordr.images import transport
+from vordr.images.local_layout import import_layout, open_layout
+from vordr.images.rootfs_tar import DEFAULT_CONFIG
+from vordr.model import answers, arguments
+from vordr.model.errors import ImageInUse, UsageError, VerificationRejected
+from vordr.model.records import Step
+from vordr.model.state import ImageConfig, ImageState
+
+
+def images(host: Host, call: Call, args: arguments.ImagesArgs) -> Reply:
+    found = sorted(all_images(host.journal), key=lambda image: image.imported, reverse=True)
+    return Reply(answers.ImagesAnswer(images=tuple(found)))
+
+
+def pull(host: Host, call: Call, args: arguments.PullArgs) -> Reply:
+    wanted = reference.parse(full_name(args.reference))
+    manifest = transport.pull(wanted, host.store, insecure=args.insecure, progress=call.progress)
+    contents = host.library.read_contents(manifest)
+    image = host.library.describe(contents, (str(wanted),), None, None)
+    steps, work = host.library.import_steps(image, Made)
+    plan = Plan("pull", f"pull {wanted.familiar()}", steps, call.caller.principal, payload=dict(work))
+    finished = host.transactions.run(lambda: plan)
+    return _image_answer(host, manifest, finished)
+
+
+def _image_answer(host: Host, manifest: str, finished: Finished) -> Reply:
+    image = image_by_digest(host.journal, manifest)
+    return Reply(answers.ImageAnswer(image=image, receipt=receipt(finished)))
+
+
+def remove_image(host: Host, call: Call, args: arguments.RemoveImageArgs) -> Reply:
+    image = find_image(host.journal, args.image)
+    users = [c.name for c in all_containers(host.journal) if c.image == image.manifest]
+    if users:
+        raise ImageInUse(
+            f"image {shown(image)} is in use by {len(users)} containers: {', '.join(users[:5])}",
+            remedy=f"vordr rm {' '.join(users[:5])}", details={"containers": users})
+    subject = f"image/{image.manifest}"
+    step = Step(subject=subject, operation="unimport")
+    plan = Plan("remove_image", f"remove image {shown(image)}", (step,), call.caller.principal)
+    finished = host.transactions.run(lambda: plan)
+    return Reply(answers.ImageAnswer(image=image, receipt=receipt(finished)))
+
+
+# -- packing and adopting --------------------------------------------------------------------------
+
+
+def pack(host: Host, call: Call, args: arguments.PackArgs) -> Reply:
+    """Make and sign a package. It is a file of the caller's: recorded, and not undone."""
+    trusted = host.gatekeeper.trusted()
+    full_name(args.name)
+    signer = KeyRing(host.paths).load(OPERATOR, args.passphrase)
+    logs = local_logs(host.paths, trusted.store)
+    made: list[Any] = []
+
+    def work() -> Made:
+        with tempfile.TemporaryDirectory(prefix=".pack-", dir=host.paths.root) as folder:
+            layout, manifest = open_layout(
+                Path(args.source), Path(folder), call.progress, config=_config(args))
+            made.append(pack_layout(
+                layout, manifest, Path(args.output), signers=[signer], logs=logs, source=args.source,
+                name=args.name, now_us=host.now_us(), progress=call.progress))
+        return Made(result={"manifest": made[0].manifest})
+
+    finished = work_once(host, call, "pack", f"pack {args.name} into {args.output}", "engine/pack",
+                         {"source": args.source, "output": args.output, "name": args.name}, work)
+    packed = made[0]
+    return Reply(answers.PackAnswer(
+        output=str(packed.path), manifest=packed.manifest, bundle=sha256_digest(packed.bundle),
+        size=os.stat(packed.path).st_size, receipt=receipt(finished)))
+
+
+def _config(args: arguments.PackArgs) -> ImageConfig:
+    """What the image of a root folder runs; other sources have a config of their own."""
+    if not args.command and not args.entrypoint:
+        return DEFAULT_CONFIG
+    return msgspec.structs.replace(DEFAULT_CONFIG, entrypoint=args.entrypoint, command=args.command)
+
+
+def work_once(
+    host: Host, call: Call, act: str, summary: str, subject: str, args: dict[str, Any], work: Work
+) -> Finished:
+    """A transaction of one step that has no inverse."""
+    step = Step(subject=subject, operation=act, args=args)
+    plan = Plan(
+        act, summary, (step,), call.caller.principal, reversible=False,
+        payload={f"{act} {subject}": work})
+    return host.transactions.run(lambda: plan)
+
+
+def adopt(host: Host, call: Call, args: arguments.AdoptArgs) -> Reply:
+    """Vouch for an image with the operator's own key: one in the store, or one read from a path."""
+    if is_package(args.image) or args.image.startswith("/"):
+        return _adopt_path(host, call, args)
+    image = find_image(host.journal, args.image)
+    return _adopt_stored(host, call, args, image, args.image)
+
+
+def _adopt_path(host: Host, call: Call, args: arguments.AdoptArgs) -> Reply:
+    if args.name is None:
+        raise UsageError("an image adopted from a path needs a name", remedy="vordr adopt --name NAME PATH")
+    with tempfile.TemporaryDirectory(prefix=".adopt-", dir=host.paths.root) as folder:
+        layout, manifest = open_layout(Path(args.image), Path(folder), call.progress)
+        contents = import_layout(layout, manifest, host.store, call.progress)
+    image = host.library.describe(contents, (args.name,), None, None)
+    steps, work = host.library.import_steps(image, Made)
+    bring_in(host, call, Incoming(image, None, steps, work), f"import {shown(image)}")
+    stored = image_by_digest(host.journal, manifest)
+    return _adopt_stored(host, call, args, stored, args.image)
+
+
+def _adopt_stored(
+    host: Host, call: Call, args: arguments.AdoptArgs, image: ImageState, source: str
+) -> Reply:
+    trusted = host.gatekeeper.trusted()
+    signer = KeyRing(host.paths).load(OPERATOR, args.passphrase)
+    call.progress("attest", 0, None)
+    names = image.names if args.name is None else tuple(dict.fromkeys((full_name(args.name), *image.names)))
+    bundle = attest(
+        host.store.read(image.manifest, LARGEST_DOCUMENT),
+        host.store.read(image.config_digest, LARGEST_DOCUMENT),
+        name=names[0] if names else image.manifest, source=source, signers=[signer],
+        logs=local_logs(host.paths, trusted.store), now_us=host.now_us(), open_blob=_opener(host))
+    verdict = host.gatekeeper.judge(subject_of(image), bundle)
+    steps, work = host.library.attest_steps(
+        image, names=names, bundle=bundle, origin=verdict.origin, attested_by=verdict.attested_by,
+        progress=call.progress)
+    plan = Plan("adopt", f"adopt {shown(image)}", steps, call.caller.principal, payload=dict(work),
+                verdicts={image.manifest: verdict})
+    return _image_answer(host, image.manifest, host.transactions.run(lambda: plan))
+
+
+def _opener(host: Host) -> Any:
+    def open_blob(digest: str, size: int | None = None) -> CheckedStream:
+        file = os.fdopen(host.store.open(digest), "rb")
+        return CheckedStream(file, digest, os.fstat(file.fileno()).st_size if size is None else size, digest)
+
+    return open_blob
+
+
+# -- verify ----------------------------------------------------------------------------------------
+
+
+def verify(host: Host, call: Call, args: arguments.VerifyArgs) -> Reply:
+    """Report step by step; nothing is started or kept by it."""
+    try:
+        mode = Mode(args.mode)
+    except ValueError:
+        raise UsageError(f"unknown mode {args.mode!r}", remedy="strict, permissive or audit") from None
+    manifest: str | None = None
+    try:
+        subject, bundle = _to_verify(host, call, args)
+        manifest = subject.manifest
+        told = host.gatekeeper.report(subject, bundle, mode)
+    except VerificationRejected as refused:
+        return Reply(answers.VerifyAnswer(
+            decision="REJECT", manifest=manifest, mode=args.mode, code=refused.code, message=refused.message,
+            remedy=refused.remedy,
+            steps=(answers.VerifyStep(refused.step, "package", False, refused.message),)))
+    return Reply(_verify_answer(told, manifest))
+
+
+def _to_verify(host: Host, call: Call, args: arguments.VerifyArgs) -> tuple[Subject, bytes | None]:
+    if not args.package:
+        image = find_image(host.journal, args.image)
+        return subject_of(image), host.library.bundle(image)
+    if not call.files:
+        raise UsageError("a package must come with its open file")
+    reader = open_ctp(call.files[0])
+    reader.verify_release(host.gatekeeper.trusted().store, host.now_us())
+    for digest, size, stream in reader.blobs():
+        call.progress(f"check {digest[7:19]}", size, None)
+        stream.drain()
+    return reader.subject, reader.bundle
+
+
+def _verify_answer(told: Report, manifest: str) -> answers.VerifyAnswer:
+    steps = [answers.VerifyStep(e.step, e.name, True, e.text) for e in told.evidence]
+    if told.code is not None and told.step is not None:
+        steps.append(answers.VerifyStep(told.step, "", False, told.message))
+    return answers.VerifyAnswer(
+        decision=told.decision, manifest=manifest, mode=str(told.mode), code=told.code,
+        message=told.message or None, steps=tuple(steps), attested_by=told.attested_by,
+        remedy=None if told.code is None else "vordr adopt IMAGE vouches for it with your own key")

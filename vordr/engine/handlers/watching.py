@@ -1,0 +1,206 @@
+"""Handlers that look: inspect, logs, attach, wait, audit, doctor, version. They journal nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import vordr
+from vordr.engine.finding import (
+    all_containers,
+    container_by_id,
+    find_container,
+    find_removed,
+)
+from vordr.engine.host import Call, Host
+from vordr.engine.protocol import Reply
+from vordr.journal.auditor import audit as audit_chain
+from vordr.model import answers, arguments
+from vordr.model.errors import ContainerNotFound, ContainerStopped, StateError, VordrError
+from vordr.model.lifecycle import State
+from vordr.model.records import busy_key
+from vordr.model.state import ContainerState, ImageState
+from vordr.runtime import attach as attaching
+from vordr.runtime import doctor as examination
+from vordr.runtime.logs import LogLine as LogRecord
+from vordr.runtime.logs import LogStop, read_log
+
+ALIVE = (State.RUNNING, State.PAUSED)
+
+
+def inspect(host: Host, call: Call, args: arguments.ContainerArgs) -> Reply:
+    container = find_container(host.journal, args.container)
+    value = host.journal.get(f"images/{container.image}")
+    image = None if value is None else msgspec.convert(value, ImageState)
+    try:
+        verdict = host.library.judge_manifest(container.image).to_record()
+    except VordrError as refused:
+        verdict = {"refused": refused.message, **refused.details}
+    parked = host.containers.parked(container.id)
+    shown = container if parked is None else msgspec.structs.replace(container, parked=parked)
+    return Reply(answers.InspectAnswer(
+        container=shown, digest=container.digest(), image=image, verdict=verdict,
+        log_path=str(host.paths.log(container.id)),
+        busy=host.journal.get(busy_key(f"container/{container.id}"))))
+
+
+def logs(host: Host, call: Call, args: arguments.LogsArgs) -> Reply:
+    container = find_container(host.journal, args.container)
+    if args.follow and call.on_event is not None:
+        _follow(host, call, container, args)
+        return Reply(answers.LogsAnswer(lines=()))
+    records = read_log(host.paths.log(container.id), tail=args.tail, since_us=args.since)
+    return Reply(answers.LogsAnswer(lines=tuple(_whole_lines(records))))
+
+
+def _whole_lines(records: Iterable[LogRecord]) -> Iterator[answers.LogLine]:
+    """Lines as they were written: conmon records long ones in pieces."""
+    pieces: dict[str, bytes] = {}
+    for record in records:
+        text = pieces.pop(record.stream, b"") + record.text
+        if record.partial:
+            pieces[record.stream] = text
+        else:
+            yield answers.LogLine(record.time_us, record.stream, text.decode(errors="replace"))
+    for stream, text in pieces.items():
+        yield answers.LogLine(record.time_us, stream, text.decode(errors="replace"))
+
+
+def _follow(host: Host, call: Call, container: ContainerState, args: arguments.LogsArgs) -> None:
+    """Send lines as events until the container ended or the caller went away."""
+    stop = LogStop()
+
+    def watch() -> None:
+        while not call.cancelled.is_set():
+            with host.changes:
+                now = container_by_id(host.journal, container.id)
+                if now is None or now.state not in ALIVE:
+                    break
+                host.changes.wait(timeout=0.5)
+        stop.set()
+
+    watcher = threading.Thread(target=watch, name="logs-watch", daemon=True)
+    watcher.start()
+    try:
+        records = read_log(
+            host.paths.log(container.id), tail=args.tail, since_us=args.since, follow=stop)
+        for line in _whole_lines(records):
+            assert call.on_event is not None
+            call.on_event(
+                {"event": "log", "time": line.time, "stream": line.stream, "text": line.text})
+    finally:
+        call.cancelled.set()
+        watcher.join()
+        stop.close()
+
+
+def attach(host: Host, call: Call, args: arguments.AttachArgs) -> Reply:
+    container = find_container(host.journal, args.container)
+    if container.state is not State.RUNNING:
+        raise ContainerStopped(
+            f"cannot attach: {container.name} is {container.state}",
+            remedy=f"vordr start -a {container.name}")
+    return Reply(answers.Empty(), (attaching.connect_attach(host.paths, container.id).detach(),))
+
+
+def resize(host: Host, call: Call, args: arguments.ResizeArgs) -> Reply:
+    container = find_container(host.journal, args.container)
+    attaching.resize(host.paths, container.id, args.rows, args.columns, args.session)
+    return Reply(answers.Empty())
+
+
+# -- waiting ---------------------------------------------------------------------------------------
+
+
+def wait(host: Host, call: Call, args: arguments.WaitArgs) -> Reply:
+    """Wait on the changes of one container; the caller's going away ends it."""
+    container = _last_seen(host, args.container)
+    if args.session is not None:
+        return _wait_session(host, container, args.session)
+    removed = args.condition == "removed"
+    while True:
+        with host.changes:
+            now = container_by_id(host.journal, container.id)
+            if _is_over(now, removed=removed):
+                return Reply(answers.WaitAnswer(code=(now or _trashed(host, container)).exit_code))
+            host.changes.wait(timeout=5.0)
+        if call.cancelled.is_set():
+            raise StateError("the caller went away")
+
+
+def _is_over(now: ContainerState | None, *, removed: bool) -> bool:
+    if now is None or now.state is State.REMOVED:
+        return True
+    return not removed and now.state not in ALIVE
+
+
+def _last_seen(host: Host, given: str) -> ContainerState:
+    """The container, or what is left of it in the trash: its exit code is still known."""
+    try:
+        return find_container(host.journal, given)
+    except ContainerNotFound:
+        if len(given) == 64:
+            item = find_removed(host.journal, given)
+            if item.container is not None:
+                return item.container
+        raise
+
+
+def _trashed(host: Host, container: ContainerState) -> ContainerState:
+    try:
+        return find_removed(host.journal, container.id).container or container
+    except ContainerNotFound:
+        return container
+
+
+def _wait_session(host: Host, container: ContainerState, session: str) -> Reply:
+    handle = host.world.session(container.id, session)
+    if handle is None:
+        raise ContainerNotFound(f"no exec session {session[:12]} in {container.name}")
+    code = handle.wait()
+    host.world.end_session(container.id, session)
+    return Reply(answers.WaitAnswer(code=code))
+
+
+# -- record, host ----------------------------------------------------------------------------------
+
+
+def audit(host: Host, call: Call, args: arguments.AuditArgs) -> Reply:
+    """Audit a copy of the journal as an outsider would, with nothing but the public key."""
+    proof: dict[str, Any] | None = None
+    if args.prove is not None:
+        proof = host.journal.prove(args.prove)
+    elif args.consistency is not None:
+        proof = host.journal.consistency(*args.consistency)
+    with tempfile.TemporaryDirectory(prefix=".audit-", dir=host.paths.root) as folder:
+        head = Path(folder) / "head"
+        # The head first: the database may only be newer than the head that is held against it.
+        shutil.copyfile(host.paths.journal_head, head)
+        report = audit_chain(host.paths.journal, head, host.host_key, scratch=Path(folder))
+    return Reply(answers.AuditAnswer(
+        ok=report.ok, records=report.records, root=report.root, head=report.head or "",
+        unanchored=report.unanchored, first_bad=report.first_bad, reason=report.reason,
+        public_key=host.host_key.to_spki_base64(), proof=proof))
+
+
+def doctor(host: Host, call: Call, args: arguments.NoArgs) -> Reply:
+    checks = [
+        answers.DoctorCheck(
+            category=c.category, name=c.name, status=str(c.status), message=c.message, fix=c.fix)
+        for c in examination.checks(host.facts, host.paths)]
+    tree = [f"{c.id[:12]} {c.status} (incarnation {c.incarnation}, {c.restarts} restarts)"
+            for c in host.containers.children()]
+    return Reply(answers.DoctorAnswer(checks=tuple(checks), supervision=tuple(tree)))
+
+
+def version(host: Host, call: Call, args: arguments.NoArgs) -> Reply:
+    return Reply(answers.VersionAnswer(
+        version=vordr.__version__, pid=os.getpid(), root=str(host.paths.root),
+        containers=sum(1 for _ in all_containers(host.journal)), started=host.started))

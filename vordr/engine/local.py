@@ -1,0 +1,284 @@
+"""The engine that owns a root folder: opens it, plants the tree, recovers, and answers calls."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from vordr.actors.childspec import Action, Decision
+from vordr.actors.clock import SystemClock
+from vordr.actors.container import Surroundings
+from vordr.actors.containers import ContainerDirectory
+from vordr.actors.gatekeeper import GatekeeperClient
+from vordr.actors.kernel import KernelWorld
+from vordr.actors.pool import EffectPool
+from vordr.actors.reasons import Reason
+from vordr.actors.recovery import Recovered, Recovery
+from vordr.actors.root import GATEKEEPER, IMAGES, ServicePerformer, Tree, plant
+from vordr.actors.transaction import Transactions
+from vordr.actors.tree import stop_tree
+from vordr.actors.world import Exit
+from vordr.engine.aftermath import Aftermath
+from vordr.engine.handlers import HANDLERS
+from vordr.engine.host import Call, Host, entropy
+from vordr.engine.library import Library
+from vordr.engine.protocol import Caller, Engine, OnEvent, Reply
+from vordr.formats import uuid7
+from vordr.gatekeeper.keys import load_host_key
+from vordr.images.store import ImageStore
+from vordr.journal.secrets import SecretStore
+from vordr.journal.store import JournalStore, host_boot_id
+from vordr.model import arguments
+from vordr.model.errors import (
+    JournalStopped,
+    NotPrivileged,
+    PolicyDenied,
+    StateError,
+    StateLocked,
+    UsageError,
+)
+from vordr.model.operations import REGISTRY, Scope
+from vordr.model.paths import Paths
+from vordr.model.records import Cause, Draft, Kind
+from vordr.model.spec import NetworkMode
+from vordr.runtime.driver import choose
+from vordr.runtime.exits import ExitNotice, ExitWatcher
+from vordr.runtime.probe import HostFacts, probe
+
+EFFECT_WORKERS: Final = 64
+TRASH_DAYS: Final = 30
+# One instance's folders, and who may enter: the mapped root user of a container walks through 0711.
+_FOLDERS: Final = (
+    ("containers", 0o711), ("trash", 0o711), ("layers", 0o700), ("exits", 0o700), ("bundles", 0o700),
+)
+_RANK: Final[Mapping[Scope, int]] = {Scope.READ: 0, Scope.OPERATE: 1, Scope.ADMIN: 2}
+
+
+class LocalEngine(Engine):
+    """See the module. ``failed`` is set when the journal stopped: nothing acts any more.
+
+    ``recovered`` tells what recovery did about transactions that a crash had left open.
+    """
+
+    def __init__(self, host: Host, tree: Tree, parts: _Parts) -> None:
+        self.host = host
+        self.tree = tree
+        self.failed = parts.failed
+        self.recovered: list[Recovered] = []
+        self._parts = parts
+        self._closed = False
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str] | None = None) -> LocalEngine:
+        """Own the root folder and run its engine in this process.
+
+        :raises NotPrivileged: not root. StateLocked: another process owns it. JournalCorrupt, ConfigInvalid,
+            KeyUnusable: what stands in the folder is not sound.
+        """
+        from vordr.engine.opening import resolve_root
+
+        if os.geteuid() != 0:
+            raise NotPrivileged("running containers needs root: namespaces, mounts and control groups")
+        paths = Paths.of(resolve_root(None if root is None else Path(root)))
+        lock = _own(paths)
+        try:
+            return cls._open(paths, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @classmethod
+    def _open(cls, paths: Paths, lock: int) -> LocalEngine:
+        parts = _Parts(paths, lock)
+        store = JournalStore.open(paths, parts.host_key)
+        try:
+            engine = _assemble(cls, paths, parts, store)
+        except BaseException:
+            parts.close()
+            store.close()
+            raise
+        try:
+            engine._begin()
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+
+    def _begin(self) -> None:
+        """Recover what a crash left open, then take over the containers and hear of their ends."""
+        host = self.host
+        recovery = Recovery(host.journal, host.transactions, host.library.judge_manifest)
+        self.recovered = recovery.run()
+        for key, value in list(host.journal.scan("containers/")):
+            if value["state"] != "removed":
+                host.containers.handle(key.removeprefix("containers/"))
+        self._parts.watcher_start()
+
+    # -- calls -------------------------------------------------------------------------------------
+
+    def call(
+        self, operation: str, args: arguments.Args, *, files: Sequence[int] = (),
+        on_event: OnEvent | None = None,
+    ) -> Reply:
+        return self.call_as(Caller.local(), operation, args, files=files, on_event=on_event)
+
+    def call_as(
+        self, caller: Caller, operation: str, args: arguments.Args, *, files: Sequence[int] = (),
+        on_event: OnEvent | None = None, cancelled: threading.Event | None = None,
+    ) -> Reply:
+        """``call`` for ``caller``; ``cancelled`` is set by the door when the caller goes away."""
+        row = REGISTRY.get(operation)
+        if row is None or not isinstance(args, row.args):
+            raise UsageError(f"unknown operation {operation!r}")
+        if self._closed:
+            raise StateError("the engine is closed")
+        if self.failed.is_set():
+            raise JournalStopped("the journal has stopped: nothing can be recorded, so nothing may happen")
+        authorise(caller, row.name, row.scope, args)
+        call = Call(caller, files, on_event, cancelled or threading.Event())
+        return HANDLERS[operation](self.host, call, args)
+
+    def close(self) -> None:
+        """Stop the tree and let go of the root folder; containers go on, and are taken over next time."""
+        if self._closed:
+            return
+        self._closed = True
+        self._parts.watcher_stop()
+        stop_tree(self.tree.root.handle, timeout=30.0)
+        self._parts.close()
+
+
+def authorise(caller: Caller, name: str, scope: Scope, args: arguments.Args) -> None:
+    """Raise PolicyDenied unless ``caller`` holds ``scope``, and for wishes that widen what may be done."""
+    if _RANK[caller.scope] < _RANK[scope]:
+        raise PolicyDenied(
+            f"{name} needs scope {scope}; {caller.principal} has {caller.scope}",
+            remedy="ask an administrator of this host (uid 0)")
+    wants_host = getattr(args, "network", None) is NetworkMode.HOST
+    if wants_host and caller.scope is not Scope.ADMIN:
+        raise PolicyDenied(
+            f"the host's network needs scope admin; {caller.principal} has {caller.scope}",
+            remedy="ask an administrator of this host (uid 0)")
+
+
+class _Parts:
+    """What an engine owns beside its tree: lock, key, clock, pool, watcher."""
+
+    def __init__(self, paths: Paths, lock: int) -> None:
+        self.lock = lock
+        self.failed = threading.Event()
+        self.host_key = load_host_key(paths)
+        self.clock = SystemClock()
+        self.effects = EffectPool(EFFECT_WORKERS)
+        self.facts: HostFacts = probe()
+        self.directory: list[ContainerDirectory] = []
+        self.watcher = ExitWatcher(paths.exits, self._on_exit)
+        self._watching = False
+
+    def _on_exit(self, notice: ExitNotice) -> None:
+        exit = Exit(notice.code, notice.time_us, sure=notice.code is not None)
+        self.directory[0].ended(notice.container, exit)
+
+    def watcher_start(self) -> None:
+        self.watcher.start()
+        self._watching = True
+
+    def watcher_stop(self) -> None:
+        if self._watching:
+            self.watcher.stop()
+
+    def close(self) -> None:
+        self.effects.close(timeout=10.0)
+        self.clock.close()
+        os.close(self.lock)
+
+
+def _own(paths: Paths) -> int:
+    """Take the root folder for this process; returns the locked descriptor."""
+    try:
+        paths.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for name, mode in _FOLDERS:
+            (paths.root / name).mkdir(mode=mode, exist_ok=True)
+        for folder in (paths.run.parent, paths.run, paths.run / "c"):
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(
+            f"cannot use the root folder {paths.root}: {error.strerror}", remedy="vordr --root DIR …",
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(lock, 32).decode(errors="replace").strip()
+        os.close(lock)
+        raise StateLocked(
+            f"the root folder {paths.root} is owned by process {owner or 'unknown'}",
+            remedy=f"talk to its service, or end it: kill {owner}" if owner else None,
+            details={"pid": owner}) from None
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    return lock
+
+
+def _assemble(cls: type[LocalEngine], paths: Paths, parts: _Parts, store: JournalStore) -> LocalEngine:
+    """Plant the tree and connect its parts."""
+    clock = parts.clock
+    later: list[Aftermath] = []
+
+    def on_decision(decision: Decision) -> None:
+        if decision.action is not Action.FATAL:
+            tree_box[0].journal.note(_decision_draft(decision))
+
+    def on_fatal(reason: Reason) -> None:
+        parts.failed.set()
+
+    tree_box: list[Tree] = []
+    tree = plant(
+        paths, store, clock=clock, effects=parts.effects, trash_days=TRASH_DAYS, entropy=entropy,
+        on_decision=on_decision, on_fatal=on_fatal)
+    tree_box.append(tree)
+    journal = tree.journal
+    secrets = SecretStore(paths)
+    world = KernelWorld(
+        paths, journal, secrets, parts.facts, lambda: choose(parts.facts, paths), parts.watcher,
+        lambda manifest, seal, broken: later[0].broken_seal(manifest, seal, broken))
+    changes = threading.Condition()
+
+    def changed(container: str) -> None:
+        with changes:
+            changes.notify_all()
+
+    around = Surroundings(
+        journal=journal, world=world, boot_id=host_boot_id(), trash_days=TRASH_DAYS, entropy=entropy,
+        after_exit=lambda container: later[0].after_exit(container), changed=changed)
+    directory = ContainerDirectory(tree.containers, journal, lambda: around)
+    parts.directory.append(directory)
+    services = ServicePerformer(tree.services(IMAGES))
+    transactions = Transactions(
+        journal, {"container": directory, "image": services, "trust": services, "engine": services},
+        clock.now_us, entropy)
+    gatekeeper = GatekeeperClient(tree.services(GATEKEEPER))
+    images = ImageStore(paths)
+    images.prepare()
+    library = Library(paths, journal, gatekeeper, images, clock.now_us)
+    host = Host(
+        paths=paths, clock=clock, journal=journal, transactions=transactions, gatekeeper=gatekeeper,
+        library=library, store=images, secrets=secrets, containers=directory, world=world,
+        facts=parts.facts, host_key=parts.host_key.public, trash_days=TRASH_DAYS, started=clock.now_us(),
+        changes=changes)
+    later.append(Aftermath(host, parts.effects))
+    return cls(host, tree, parts)
+
+
+def _decision_draft(decision: Decision) -> Draft:
+    """A supervisor's decision as a journal record."""
+    args: dict[str, Any] = {
+        "action": str(decision.action), "child": decision.child, "count": decision.count,
+        "reason": str(decision.reason)[:500], "supervisor": decision.supervisor}
+    return Draft(
+        txn=uuid7.uuid7(decision.time // 1000, entropy()), kind=Kind.DECISION, cause=Cause.POLICY,
+        subject=f"supervision/{decision.child}", operation="supervise", args=args, principal="supervisor")
