@@ -43,9 +43,10 @@ def _answering(ctx: click.Context) -> Engine | None:
     session = ctx.find_object(Session)
     if session is None:
         return None
-    if not session.opened():
+    if not session.opened:
         from vordr.engine.opening import resolve_root
 
+        session.root = session.root or ctx.find_root().params.get("root")
         try:
             if not Paths.of(resolve_root(session.root)).socket.exists():
                 return None

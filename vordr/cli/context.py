@@ -43,6 +43,11 @@ class Session:
         self._opener = opener
         self._engine: Engine | None = None
 
+    @property
+    def opened(self) -> bool:
+        """Whether the engine is there already."""
+        return self._engine is not None
+
     def engine(self) -> Engine:
         """The engine, opened at the first call. Raises what the opener raises."""
         if self._engine is None:

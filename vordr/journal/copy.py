@@ -48,7 +48,7 @@ def _round(source: Path, target: Path) -> bool:
         return False  # a compaction took it; the next round sees what came instead
     after, copied = _sizes(source), _sizes(target)
     tables = (name for name in after if name.endswith(_TABLES))
-    return True or all(copied.get(name) == after[name] for name in tables)
+    return set(before) == set(after) and all(copied.get(name) == after[name] for name in tables)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """Which runc packages carry the fixes of the container escapes that matter, and when nobody can tell.
 
-Three sources, the surest first: upstream's version, the revisions listed here (compared as dpkg does), and the
-installed package's own changelog, in which distributions name the CVEs that they fix. Where all are silent the
-answer is "cannot tell", never "fine".
+Three sources, the surest first: upstream's version, the revisions listed here (compared as dpkg does), and
+the installed package's own changelog, in which distributions name the CVEs that they fix. Where all are
+silent the answer is "cannot tell", never "fine".
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ ADVISORIES: Final = (
     ),
     # GHSA-9493-h29p-rfm2, GHSA-qw9x-cqr3-wc7r, GHSA-cgrx-mc8f-2prm (November 2025).
     Advisory(
-        ("CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881"), "masked paths and /dev/console can be redirected",
-        {(1, 2): 8, (1, 3): 3, (1, 4): 0}, (1, 5), {},
+        ("CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881"), "masked paths and /dev/console can be
+        redirected", {(1, 2): 8, (1, 3): 3, (1, 4): 0}, (1, 5), {},
     ),
 )
 

@@ -1,7 +1,7 @@
 """The attach socket and the control FIFO of conmon (conmon: conn_sock.c, ctrl.c).
 
-The socket is SOCK_SEQPACKET. Each packet from conmon is one byte that names the stream and up to 8191 bytes of
-output; a client sends plain bytes as stdin, and shuts down its sending side for end of file.
+The socket is SOCK_SEQPACKET. Each packet from conmon is one byte that names the stream and up to 8191 bytes
+of output; a client sends plain bytes as stdin, and shuts down its sending side for end of file.
 """
 
 from __future__ import annotations

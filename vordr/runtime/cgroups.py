@@ -1,8 +1,8 @@
 """Control groups of Vörðr's own, below ``/vordr`` in every hierarchy; nothing above is ever touched.
 
-The OCI runtime makes and limits ``/vordr/<id>``; conmon waits in ``/vordr/conmon-<id>``, outside the service's
-group, so that neither a limit nor the end of the service reaches it. cgroups(7), Documentation/admin-guide/
-cgroup-v2.rst; hybrid hosts have both kinds at once.
+The OCI runtime makes and limits ``/vordr/<id>``; conmon waits in ``/vordr/conmon-<id>``, outside the
+service's group, so that neither a limit nor the end of the service reaches it. cgroups(7),
+Documentation/admin-guide/ cgroup-v2.rst; hybrid hosts have both kinds at once.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ def cgroup_id(container: str) -> int | None:
 def remove(container: str, *, patience: float = 5.0) -> None:
     """Remove both groups of the container in every hierarchy, and ``/vordr`` where nothing is left in it.
 
-    Idempotent. Groups still holding dying processes are tried for ``patience`` seconds (v1 tells nobody when a
-    group empties); then RuntimeFailed.
+    Idempotent. Groups still holding dying processes are tried for ``patience`` seconds (v1 tells nobody when
+    a group empties); then RuntimeFailed.
     """
     deadline = time.monotonic() + patience
     for hierarchy in hierarchies():

@@ -20,8 +20,8 @@ _PARTS = ("bundle", "exec", "etc")
 def reap(paths: Paths, container: str, driver: Driver) -> None:
     """Kill what still runs of the container and forget it; idempotent, half-made ones too.
 
-    Ends when its conmon has ended, so a last exit file may appear meanwhile. Raises RuntimeFailed when a process
-    does not die.
+    Ends when its conmon has ended, so a last exit file may appear meanwhile. Raises RuntimeFailed when a
+    process does not die.
     """
     check_id(container)
     if not driver.delete(container, force=True):

@@ -73,9 +73,9 @@ def run(
 ) -> Completed:
     """Run ``argv`` to its end in a session of its own and return what it said.
 
-    ``timeout`` is in seconds; ``env`` is added to a clean environment (the caller's is never passed on). Raises
-    RuntimeNotFound when the program is missing, RuntimeFailed when it overruns the deadline or, with ``check``,
-    exits non-zero.
+    ``timeout`` is in seconds; ``env`` is added to a clean environment (the caller's is never passed on).
+    Raises RuntimeNotFound when the program is missing, RuntimeFailed when it overruns the deadline or, with
+    ``check``, exits non-zero.
     """
     words = tuple(str(word) for word in argv)
     program = find(words[0])

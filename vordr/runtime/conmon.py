@@ -1,10 +1,10 @@
 """Handing a container to conmon, which holds it from then on: log, exit file, attach socket.
 
-conmon (containers/conmon, used as podman uses it) forks twice away from us, lives in a control group and session
-of its own, and so outlives the service. It talks back over two pipes: it waits for a byte on ``_OCI_STARTPIPE``
-until we have moved it into its group, and answers on ``_OCI_SYNCPIPE`` one JSON object a line: ``data`` is the
-pid of the container's process, or negative with ``message``, the runtime's stderr; for an exec a second line holds
-the exit code. The end of that pipe is the end of conmon.
+conmon (containers/conmon, used as podman uses it) forks twice away from us, lives in a control group and
+session of its own, and so outlives the service. It talks back over two pipes: it waits for a byte on
+``_OCI_STARTPIPE`` until we have moved it into its group, and answers on ``_OCI_SYNCPIPE`` one JSON object a
+line: ``data`` is the pid of the container's process, or negative with ``message``, the runtime's stderr; for
+an exec a second line holds the exit code. The end of that pipe is the end of conmon.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def create(
 ) -> ConmonHandle:
     """Create the container under a conmon of its own; ``driver.start`` then lets its process run.
 
-    Attach between the two and no output is lost. ``stdin`` without ``tty`` opens a pipe, closed when the first
-    attached client goes unless ``leave_stdin_open``; without it the process reads /dev/null.
+    Attach between the two and no output is lost. ``stdin`` without ``tty`` opens a pipe, closed when the
+    first attached client goes unless ``leave_stdin_open``; without it the process reads /dev/null.
 
     Raises TypeError without a Verdict, CommandNotFound and ExecFailed for the command, RuntimeFailed with the
     runtime's words. On an error nothing runs; :func:`cleanup.reap` removes what was made.

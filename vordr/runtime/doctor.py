@@ -1,8 +1,8 @@
 """``vordr doctor``: what was found on this host, and what it therefore cannot do.
 
-Each check is a value of the doctor-report.v1 schema. ``fail`` means that ``run`` cannot work; what only narrows is
-``warn``. The judging functions are pure over facts; the effects (trials in a child, dpkg, statvfs) are gathered
-first, in :func:`examine`.
+Each check is a value of the doctor-report.v1 schema. ``fail`` means that ``run`` cannot work; what only
+narrows is ``warn``. The judging functions are pure over facts; the effects (trials in a child, dpkg, statvfs)
+are gathered first, in :func:`examine`.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def checks(facts: HostFacts, paths: Paths) -> list[Check]:
     """All checks, in the order of the report. Takes about half a second; mounts in a private namespace only."""
     found = examine(facts, paths)
     return [
-        *_privileges(facts), *_control_groups(facts), *_runtime(facts, paths), *_advisories(facts, found.package),
-        *_programs(facts), *_kernel(facts, found.trials), *_storage(found), *_monitor(found), _clock(found),
-    ]
+        *_privileges(facts), *_control_groups(facts), *_runtime(facts, paths), *_advisories(facts,
+        found.package), *_programs(facts), *_kernel(facts, found.trials), *_storage(found), *_monitor(found),
+        _clock(found), ]
 
 
 def report(results: Sequence[Check], version: str, now_us: int) -> dict[str, Any]:
@@ -119,7 +119,8 @@ def examine(facts: HostFacts, paths: Paths) -> Findings:
 
 def _trials(folder: Path) -> Mapping[str, str]:
     try:
-        done = run((sys.executable, "-I", "-m", "vordr.runtime.trials", folder), timeout=60)
+        home = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        done = run((sys.executable, "-sP", "-m", "vordr.runtime.trials", folder), timeout=60, env=home)
         answers: dict[str, str] = json.loads(done.stdout)
         return answers
     except (VordrError, ValueError) as error:
@@ -248,7 +249,7 @@ def _kernel(facts: HostFacts, trials: Mapping[str, str]) -> Iterator[Check]:
         if wrong:
             yield Check(area, key, otherwise, f"{name}: {wrong} ({why})", fix)
         else:
-            yield Check(area, key, Status.PASS, f"{name} work: {why}" if name[-1] == "s" else f"{name}: works")
+            yield Check(area, key, Status.PASS, f"{name} tried, in order: {why}")
     if facts.seccomp:
         yield Check(area, "seccomp", Status.PASS, "seccomp filters are there")
     else:

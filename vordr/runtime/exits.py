@@ -1,9 +1,9 @@
 """How containers end: the exit files that conmon leaves, watched without polling.
 
-conmon writes ``<exits>/<container id>`` (a temporary file, then a rename) with the exit code in decimal when the
-process ended: the code itself, or 128+n for a death by signal n (conmon ctr_exit.c, get_exit_status). The file
-stays until :meth:`ExitWatcher.take`, so an exit while no service ran is not missed. A conmon that is itself
-killed leaves no file; its pidfd tells, and the code is then unknown.
+conmon writes ``<exits>/<container id>`` (a temporary file, then a rename) with the exit code in decimal when
+the process ended: the code itself, or 128+n for a death by signal n (conmon ctr_exit.c, get_exit_status). The
+file stays until :meth:`ExitWatcher.take`, so an exit while no service ran is not missed. A conmon that is
+itself killed leaves no file; its pidfd tells, and the code is then unknown.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class ExitNotice:
 class ExitWatcher:
     """A daemon thread that calls ``on_exit`` once for each exit, those of before the start first.
 
-    ``on_exit`` runs in that thread and should only pass the notice on. When it raises, the notice stays open and
-    comes again with :meth:`rescan`.
+    ``on_exit`` runs in that thread and should only pass the notice on. When it raises, the notice stays open
+    and comes again with :meth:`rescan`.
     """
 
     def __init__(self, exits: Path, on_exit: Callable[[ExitNotice], None]) -> None:

@@ -54,8 +54,8 @@ def read_log(
 ) -> Iterator[LogLine]:
     """The records of a log: the last ``tail`` lines (None: all) not older than ``since_us``.
 
-    With ``follow`` it goes on as records are written, until that is set. No log is an empty log. Lines that are
-    not records (a write cut short by a crash) are left out. Raises OSError when the file cannot be read.
+    With ``follow`` it goes on as records are written, until that is set. No log is an empty log. Lines that
+    are not records (a write cut short by a crash) are left out. Raises OSError when the file cannot be read.
     """
     stack = contextlib.ExitStack()
     with stack:

@@ -1,8 +1,8 @@
 """config.json of a container: what the user asked for and the image says, as the OCI runtime takes it.
 
 Pure: same arguments, same value. OCI runtime-spec config.md and config-linux.md; the defaults
-(masked paths, mounts, devices) are docker's, the capabilities fewer, and every container has a user namespace of
-its own, in which no id is the host's root.
+(masked paths, mounts, devices) are docker's, the capabilities fewer, and every container has a user namespace
+of its own, in which no id is the host's root.
 """
 
 from __future__ import annotations
@@ -227,10 +227,11 @@ def _resources(spec: ContainerSpec, facts: HostFacts) -> dict[str, Any]:
 
 
 def _can_hold_devices(facts: HostFacts) -> bool:
-    """Whether the runtime can load the rule on devices: on v2 a BPF program, for which crun raises RLIMIT_MEMLOCK.
+    """Whether the runtime can load the rule on devices: on v2 a BPF program, for which crun raises
+    RLIMIT_MEMLOCK.
 
-    Without it the user namespace still holds: nobody in it can make a device node (mknod(2)), and only docker's
-    harmless ones are bound into /dev.
+    Without it the user namespace still holds: nobody in it can make a device node (mknod(2)), and only
+    docker's harmless ones are bound into /dev.
     """
     return facts.cgroup is not CgroupLayout.V2 or facts.has(CAP_SYS_RESOURCE)
 

@@ -52,8 +52,8 @@ class HostFacts:
     """The host as far as running containers goes. ``runtimes`` in the order found; None means not installed.
 
     ``controllers`` are the cgroup controllers that can limit something here, ``swap_limits`` whether swap is
-    accounted. ``capabilities`` is the effective mask. ``idmapped`` (kernel ≥ 5.19: also below overlayfs), ``erofs`` and ``overlay`` are what the kernel
-    says, not yet tried.
+    accounted. ``capabilities`` is the effective mask. ``idmapped`` (kernel ≥ 5.19: also below overlayfs),
+    ``erofs`` and ``overlay`` are what the kernel says, not yet tried.
     """
 
     euid: int

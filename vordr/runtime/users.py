@@ -1,7 +1,7 @@
 """``--user`` and USER against a container's own /etc/passwd and /etc/group, as docker resolves them.
 
-The files belong to the image, so they are hostile: they are opened with RESOLVE_IN_ROOT (openat2(2)), where no
-symlink leads out of the root file system, must be plain files, and are read up to a bound.
+The files belong to the image, so they are hostile: they are opened with RESOLVE_IN_ROOT (openat2(2)), where
+no symlink leads out of the root file system, must be plain files, and are read up to a bound.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class _Account:
 def resolve(rootfs: Path, user: str, ids: IdRange) -> UserIds:
     """The ids behind ``user[:group]``, names or numbers; "" is root.
 
-    A number need not be in /etc/passwd; a name must. Without a group, the account's own and those that list it
-    as a member apply. Raises UsageError for an unknown name and for an id outside the container's range.
+    A number need not be in /etc/passwd; a name must. Without a group, the account's own and those that list
+    it as a member apply. Raises UsageError for an unknown name and for an id outside the container's range.
     """
     wanted_user, _, wanted_group = user.partition(":")
     with _Files(rootfs) as files:

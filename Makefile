@@ -1,0 +1,61 @@
+# Vörðr. Two commands for a new machine: `make demo` and `make test`. Everything else is a part of these.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# What Vörðr calls (runc … nftables), what building and testing it needs (python3-venv … podman).
+DEBIAN := runc crun conmon skopeo erofs-utils nftables catatonit busybox-static \
+          python3-venv python3-dev build-essential libleveldb-dev \
+          umoci docker-registry e2fsprogs libarchive-tools podman coq
+
+STAMPS := $(VENV)/.stamps
+
+.PHONY: help deps venv demo test lint bench proofs soak clean
+
+help:
+	@echo 'make demo    install what is missing, then run the whole story on a real signed container'
+	@echo 'make test    install what is missing, then run everything CI runs'
+	@echo 'make lint    ruff, mypy --strict, import-linter'
+	@echo 'make bench   ratios against runc and podman, in one run'
+	@echo 'make proofs  machine-check the Coq model (none yet)'
+
+# A package is asked for only when it is missing, so a second run needs no network and no root.
+deps:
+	@missing=; for p in $(DEBIAN); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing:$$missing"; \
+	  $(SUDO) apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+
+venv: $(STAMPS)/python
+
+$(STAMPS)/python: setup.cfg pyproject.toml | deps
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@mkdir -p $(STAMPS) && touch $@
+
+demo: venv
+	@$(SUDO) $(BIN)/python docs/demo.py
+
+test: venv lint
+	@$(SUDO) $(BIN)/python -m pytest tests
+
+lint: venv
+	@$(BIN)/ruff check vordr tests benchmarks docs
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: venv
+	@$(SUDO) $(BIN)/python benchmarks/run.py
+
+proofs: deps
+	@if ls proofs/*.v >/dev/null 2>&1; then $(MAKE) -C proofs; else echo 'proofs/: no theorems yet'; fi
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
