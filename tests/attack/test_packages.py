@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vordr.formats import canonical, dsse
 from vordr.formats.digests import sha256_digest
-from vordr.gatekeeper import package, ustar
+from vordr.gatekeeper import bundle, package, ustar
 from vordr.gatekeeper.checked import CheckedStream
 from vordr.gatekeeper.label import Label
 from vordr.gatekeeper.package import CtpReader, open_ctp, write_ctp
@@ -170,22 +170,31 @@ def base256_size() -> bytes:
     return bytes(header) + SOUND[512:]
 
 
-def text_after_the_name() -> bytes:
-    """Two readers of C strings and of fixed fields would see two names."""
-    header = bytearray(SOUND[:512])
-    header[20:24] = b"evil"
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header) + SOUND[512:]
+def in_first_header(place: int, text: bytes) -> Callable[[], bytes]:
+    """A field of the first member's header overwritten, its checksum made right."""
+
+    def make() -> bytes:
+        header = bytearray(SOUND[:512])
+        header[place : place + len(text)] = text
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        return bytes(header) + SOUND[512:]
+
+    return make
 
 
-def sbom_and_its_signature() -> bytes:
-    """The view changed, and release.sig made again by the operator: it still is not what the bundle says."""
-    members = apart(SOUND)
-    small = {m.name: c for m, c in members if not m.name.startswith(BLOBS)}
-    small[package.SBOM] = small[package.SBOM].replace(b"SPDX-2.3", b"SPDX-2.2")
-    sign_again(small)
-    return together([(info(m.name, small[m.name]) if m.name in small else (m, c)) for m, c in members])
+def signed_again(name: str, old: bytes, new: bytes) -> Callable[[], bytes]:
+    """A small member changed, and release.sig made anew by a trusted key: consistent it is not all the same."""
+
+    def make() -> bytes:
+        members = apart(SOUND)
+        small = {m.name: c for m, c in members if not m.name.startswith(BLOBS)}
+        assert old in small[name]
+        small[name] = small[name].replace(old, new)
+        sign_again(small)
+        return together([(info(m.name, small[m.name]) if m.name in small else (m, c)) for m, c in members])
+
+    return make
 
 
 def sign_again(small: dict[str, bytes]) -> None:
@@ -220,10 +229,12 @@ ATTACKS: list[tuple[str, str, Callable[[], bytes]]] = [
     ("GNU long name", "not a ustar header", gnu_long_name),
     ("GNU tar", "not a ustar header", old_tar),
     ("size in base 256", "plainly written", base256_size),
-    ("text after the name's end", "plainly written", text_after_the_name),
+    ("text after the name's end", "plainly written", in_first_header(20, b"evil")),
+    ("name in two parts", "a link target or name prefix", in_first_header(345, b"oci-layout")),
+    ("regular file with a link target", "a link target or name prefix", in_first_header(157, b"/etc/shadow")),
     ("bundle twice", "is there twice", add(info(package.BUNDLE, b"{}"))),
     ("label twice", "is there twice", add(info(package.LABEL, b""))),
-    ("huge bundle", "larger than", huge(package.BUNDLE, package.bundles.LARGEST_BUNDLE + 1)),
+    ("huge bundle", "larger than", huge(package.BUNDLE, bundle.LARGEST_BUNDLE + 1)),
     ("huge label", "larger than", huge(package.LABEL, 1 << 20)),
     ("label not first", "starts with", move_to_front(package.BUNDLE)),
     ("no label", "starts with", drop(package.LABEL)),
@@ -235,7 +246,11 @@ ATTACKS: list[tuple[str, str, Callable[[], bytes]]] = [
     ("a proof too many", "signs other members", add(info("signatures/logs/6.proof", b"{}"))),
     ("label changed", "signs other members", rewrite(package.LABEL, lambda c: c.replace(b'"web"', b'"db"'))),
     ("view changed", "signs other members", rewrite(package.SBOM, lambda c: c.replace(b"2.3", b"2.2"))),
-    ("view changed and signed again", "not what the bundle says", sbom_and_its_signature),
+    ("view changed and signed again", "not what the bundle says", signed_again(package.SBOM, b"2.3", b"2.2")),
+    ("index of another image", "not those of an image", signed_again(package.INDEX, b"sha256:", b"sha512:")),
+    ("another layout version", "not those of an image", signed_again(package.LAYOUT, b"1.0.0", b"2.0.0")),
+    ("label of another image", "not in its place",
+     signed_again(package.LABEL, sha256_digest(MANIFEST).encode(), b"sha256:" + b"0" * 64)),
     ("release signature not JSON", "release.sig", rewrite(package.RELEASE, lambda c: c[:-1])),
     ("manifest after config", "not in its place", swap_manifest_and_config),
     ("no layer", "is missing", drop(LAYER_NAME)),
@@ -305,6 +320,14 @@ def test_release_signature_of_nobody_we_know_is_refused() -> None:
     with pytest.raises(VerificationRejected) as refusal:
         reader.verify_release(World().trust(), NOW)
     assert refusal.value.code == "UNKNOWN_KEY"
+
+
+def test_release_signature_that_does_not_hold_is_refused() -> None:
+    held = canonical.loads(apart(SOUND)[at(apart(SOUND), package.RELEASE)][1])["signatures"][0]["sig"].encode()
+    reader = read_all(rewrite(package.RELEASE, lambda c: c.replace(held, held[:3] + b"AAAA" + held[7:]))())
+    with pytest.raises(VerificationRejected) as refusal:
+        reader.verify_release(World().trust(), NOW)
+    assert refusal.value.code == "INVALID_SIGNATURE"
 
 
 @given(st.integers(0, len(SOUND) * 8 - 1))

@@ -144,7 +144,7 @@ def test_a_journal_in_use_is_audited_without_disturbing_it(tmp_path):
         number = 0
         while not stop.is_set():
             number += 1
-            filler = os.urandom(4000).hex()
+            filler = os.urandom(20_000).hex()
             args = {"x": filler, "writes": {f"refs/{number % 9}": filler}}
             draft = Draft(txn=f"t{number}", kind=Kind.ANOMALY, cause=Cause.MONITOR, subject="c",
                           operation="op", args=args)

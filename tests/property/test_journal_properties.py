@@ -213,8 +213,8 @@ records = st.builds(
     Record, seq=st.integers(1, 2**53 - 1), txn=st.text(max_size=40), kind=st.sampled_from(Kind),
     cause=st.sampled_from(Cause), subject=st.text(max_size=40), operation=st.text(max_size=20),
     args=st.dictionaries(st.text(max_size=8), json_values, max_size=3),
-    before=st.none() | st.text(max_size=8), after=st.none() | st.text(max_size=8), inverse=st.none(), principal=st.text(max_size=8),
-    boot_id=st.text(max_size=8), time=st.integers(0, 2**53 - 1),
+    before=st.none() | st.text(max_size=8), after=st.none() | st.text(max_size=8), inverse=st.none(),
+    principal=st.text(max_size=8), boot_id=st.text(max_size=8), time=st.integers(0, 2**53 - 1),
 )
 tricky = st.sampled_from([',"txn":"', '","time":9,"txn":"x', ',"seq":3,', '\\",\\"seq\\":7', '"seq"'])
 

@@ -35,6 +35,13 @@ class Echo(Actor):
         self.ends.append(reason)
 
 
+class Threaded(Echo):
+    """Remembers the thread that its init ran on."""
+
+    def init(self) -> None:
+        self.thread = threading.current_thread()
+
+
 class Nest:
     """Starts actors the way a supervisor does and keeps their exit notices."""
 
@@ -60,11 +67,7 @@ def nest() -> Iterator[Nest]:
 
 
 def test_init_runs_on_the_actors_thread_before_start_returns(nest: Nest) -> None:
-    class Ready(Echo):
-        def init(self) -> None:
-            self.thread = threading.current_thread()
-
-    actor = Ready()
+    actor = Threaded()
     nest.launch(actor)
     assert actor.thread is not threading.current_thread()
     assert actor.thread.daemon
@@ -203,11 +206,7 @@ def test_a_killed_actor_gives_one_notice_and_does_not_terminate(nest: Nest) -> N
 
 
 def test_killing_an_idle_actor_abandons_no_thread(nest: Nest) -> None:
-    class Named(Echo):
-        def init(self) -> None:
-            self.thread = threading.current_thread()
-
-    actor = Named()
+    actor = Threaded()
     nest.launch(actor).ask("settled", 10)
     while not actor._Actor__idle:  # type: ignore[attr-defined]  # mangled
         pass  # until its thread waits for a message
@@ -245,16 +244,13 @@ def test_after_tells_the_same_incarnation_later(nest: Nest) -> None:
     nest.clock.advance(5)
 
 
-def test_threads_end_with_their_actors(nest: Nest) -> None:
-    before = threading.active_count()
-    actors = [Echo() for _ in range(300)]
+def test_hundreds_of_actors_run_and_their_threads_end_with_them(nest: Nest) -> None:
+    actors = [Threaded() for _ in range(300)]
     for actor in actors:
         nest.launch(actor)
+    assert all(actor.thread.is_alive() for actor in actors)
     for actor in actors:
         actor.stop()
     for actor in actors:
-        assert actor.wait_end(REAL, 10)
-    for thread in threading.enumerate():
-        if thread.name == "nest/it":
-            thread.join(10)
-    assert threading.active_count() <= before
+        actor.thread.join(10)
+        assert not actor.thread.is_alive()

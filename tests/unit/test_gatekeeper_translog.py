@@ -163,14 +163,32 @@ def test_log_removed_under_an_open_handle_stops_it(folder: Path) -> None:
         put(log, 1)
 
 
-def test_log_whose_write_failed_takes_nothing_more(folder: Path) -> None:
+def test_log_whose_disk_failed_takes_nothing_more_until_it_is_opened_again(folder: Path) -> None:
     log = LocalLog(folder, KEY)
     put(log, 0)
-    (folder / "checkpoint").unlink()
-    (folder / "checkpoint").mkdir()
-    for _ in range(2):
-        with pytest.raises(StateError):
-            put(log, 1)
+    (folder / "checkpoint").rename(folder / "elsewhere")
+    with pytest.raises(StateError, match="No such file"):
+        put(log, 1)
+    (folder / "elsewhere").rename(folder / "checkpoint")
+    with pytest.raises(StateError, match="failed before"):
+        put(log, 1)
+    assert holds(put(LocalLog(folder, KEY), 1), 1)
+
+
+def test_handles_that_append_at_once_wait_for_each_other(folder: Path) -> None:
+    found: list[int] = []
+
+    def fill(start: int) -> None:
+        own = LocalLog(folder, KEY)
+        found.extend(put(own, number).index for number in range(start, start + 20))
+
+    threads = [threading.Thread(target=fill, args=(start,)) for start in (0, 100, 200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(60))
+    assert len(list(LocalLog(folder, KEY).entries())) == 60
 
 
 def test_missing_log_says_where_it_looked(tmp_path: Path) -> None:

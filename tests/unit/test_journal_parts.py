@@ -1,6 +1,7 @@
 """The journal's pure parts: record bytes, tiles, the head's text, the flood's arithmetic."""
 
 import hashlib
+import threading
 
 import pytest
 
@@ -11,9 +12,10 @@ from vordr.journal import head as heads
 from vordr.journal import layout
 from vordr.journal.batch import Group, Tip, evaluate
 from vordr.journal.copy import copy_database
+from vordr.journal.database import Gate
 from vordr.journal.flood import Flood
 from vordr.journal.tiles import EMPTY, Growth, load, tile_key
-from vordr.model.errors import JournalCorrupt
+from vordr.model.errors import JournalCorrupt, StateError
 from vordr.model.records import Cause, Draft, Kind
 
 KEY = PrivateKey.from_seeds(Suite.ED25519, bytes(range(32)))
@@ -160,6 +162,21 @@ def test_operations_of_a_summary_are_bounded():
         flood.admit(draft(operation=f"op{number}"), 0)
     (summary,) = flood.flush()
     assert (len(summary.args["operations"]), summary.args["operations"]["…"]) == (33, 67)
+
+
+def test_a_gate_is_shut_only_when_all_who_passed_have_left():
+    gate = Gate()
+    closing = threading.Thread(target=gate.shut)
+    with gate.passing():
+        closing.start()
+        with pytest.raises(StateError):
+            while True:  # until the closing thread has begun to wait
+                with gate.passing():
+                    pass
+        assert closing.is_alive()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert not gate.shut()
 
 
 def test_a_copy_leaves_out_lock_and_diary(tmp_path):

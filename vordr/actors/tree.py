@@ -34,8 +34,9 @@ def start_tree(
 ) -> SupervisorRef:
     """Start a root supervisor and all its children; returns when all run.
 
-    ``on_decision`` and ``on_fatal`` are called on supervisors' threads, ``on_tree_exit`` once on the root's,
-    when everything below has ended, whatever the reason; none of them may block or call :func:`stop_tree`.
+    ``on_decision`` and ``on_fatal`` (at once, before anything is stopped) are called on supervisors' threads,
+    ``on_tree_exit`` once on the root's, when everything below has ended, whatever the reason. None of them
+    may block or call :func:`stop_tree`.
     Raises StartFailed when a child does not start (``__cause__`` is why); then nothing is left running, and
     ``on_tree_exit`` is not called.
     """

@@ -12,6 +12,7 @@ import msgspec
 from vordr.actors.gatekeeper import GatekeeperClient
 from vordr.actors.stores import Made, Work
 from vordr.engine.finding import all_images, full_name, image_by_digest
+from vordr.formats import reference
 from vordr.formats.digests import sha256_digest
 from vordr.gatekeeper import durable
 from vordr.gatekeeper.package import CtpReader, open_ctp
@@ -226,8 +227,8 @@ def subject_of(image: ImageState) -> Subject:
 
 
 def shown(image: ImageState) -> str:
-    """What a person calls it."""
-    return image.names[0] if image.names else image.manifest[:19]
+    """What a person calls it: the short form of its first name, else the beginning of its digest."""
+    return reference.parse(image.names[0]).familiar() if image.names else image.manifest[:19]
 
 
 def _stamp(fd: int) -> tuple[int, ...]:

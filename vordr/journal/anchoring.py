@@ -22,6 +22,7 @@ class Anchoring:
         self._signer = signer
         self._changed = threading.Condition()
         self._on_disk = size, note
+        self._asked = size
         self._wanted: heads.Head | None = None
         self._failure: str | None = None
         self._closing = False
@@ -34,14 +35,15 @@ class Anchoring:
         return self._on_disk
 
     def request(self, head: heads.Head) -> None:
-        """Have ``head`` written soon; it replaces an older one that still waits.
+        """Have ``head`` written soon, if none as large was asked for; an older one that waits is dropped.
 
         :raises JournalStopped: an earlier head could not be written.
         """
         with self._changed:
             self._check()
-            self._wanted = head
-            self._changed.notify_all()
+            if head.size > self._asked:
+                self._wanted, self._asked = head, head.size
+                self._changed.notify_all()
 
     def wait(self, size: int) -> None:
         """Wait until the head on disk covers ``size`` records, which must have been requested.

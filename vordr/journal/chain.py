@@ -19,7 +19,7 @@ from vordr.journal.layout import (
     record_key,
     seq_and_time,
 )
-from vordr.journal.tiles import HEIGHT, WIDTH, edge
+from vordr.journal.tiles import HEIGHT, WIDTH, edge, level_above
 
 _CHECKPOINT = b'"kind":"checkpoint"'
 
@@ -57,12 +57,8 @@ class Walk:
     def _level(self, level: int) -> list[bytes]:
         if not self._levels:
             self._levels.append(self.leaves)
-        sha256 = hashlib.sha256
         while len(self._levels) <= level:
-            pairs = iter(self._levels[-1])
-            # merkle.node_hash, without a call for each of millions
-            above = [sha256(b"\x01" + a + b).digest() for a, b in zip(pairs, pairs, strict=False)]
-            self._levels.append(above)
+            self._levels.append(level_above(self._levels[-1]))
         return self._levels[level]
 
     def compare_tile(self, key: bytes, value: bytes) -> Fault | None:

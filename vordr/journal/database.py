@@ -82,5 +82,5 @@ class Gate:
         """Shut it; False when it was shut before."""
         with self._changed:
             was, self._shut = self._shut, True
-            self._changed.wait_for(lambda: True)
+            self._changed.wait_for(lambda: self._inside == 0)
             return not was

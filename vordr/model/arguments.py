@@ -18,6 +18,7 @@ class Args(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class CreateArgs(Args, frozen=True, kw_only=True):
     """``image`` is a reference, a manifest digest, or a .ctp path whose open file travels as descriptor 0.
 
+    ``pull`` (never, missing, always): whether a reference may be fetched from its registry first.
     ``environment`` holds real values; the engine puts them into the secrets store before it journals.
     """
 
@@ -42,6 +43,7 @@ class CreateArgs(Args, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     stop_signal: str | None = None
     stop_timeout: int = 10
+    pull: str = "missing"
     package: bool = False
 
 

@@ -81,7 +81,10 @@ class Generation(msgspec.Struct, frozen=True):
 
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
-    """One container. ``process`` counts starts of its process; pid, times and codes are not in the digest."""
+    """One container. ``arguments`` is what its process runs: entrypoint and command of spec and image.
+
+    ``process`` counts starts of it; pid, times and codes are not in the digest.
+    """
 
     id: str
     name: str
@@ -89,6 +92,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     image_name: str
     spec: ContainerSpec
     state: State
+    arguments: tuple[str, ...] = ()
     generations: tuple[Generation, ...] = ()
     next_generation: int = 1
     ids: IdRange | None = None

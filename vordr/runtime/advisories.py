@@ -49,8 +49,8 @@ ADVISORIES: Final = (
     ),
     # GHSA-9493-h29p-rfm2, GHSA-qw9x-cqr3-wc7r, GHSA-cgrx-mc8f-2prm (November 2025).
     Advisory(
-        ("CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881"), "masked paths and /dev/console can be
-        redirected", {(1, 2): 8, (1, 3): 3, (1, 4): 0}, (1, 5), {},
+        ("CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881"),
+        "masked paths and /dev/console can be redirected", {(1, 2): 8, (1, 3): 3, (1, 4): 0}, (1, 5), {},
     ),
 )
 
@@ -85,7 +85,8 @@ def judge(
     unnamed = [cve for cve in advisory.cves if cve not in package.changelog]
     if not unnamed:
         return Fix.FIXED, f"the changelog of package {package.version} names the fix"
-    return Fix.UNKNOWN, f"package {package.version} is older than upstream's fix and does not name {unnamed[0]}"
+    why = f"package {package.version} is older than upstream's fix and does not name {unnamed[0]}"
+    return Fix.UNKNOWN, why
 
 
 def _upstream_fixed(advisory: Advisory, numbers: list[int]) -> bool:
@@ -119,7 +120,8 @@ def dpkg_newer(left: str, right: str) -> bool | None:
 
 def _owner(path: Path) -> str | None:
     """The package of a file. On a merged-/usr system dpkg may know the other spelling of the path."""
-    for spelling in dict.fromkeys((path, path.resolve(), Path(f"/usr{path}"), Path(str(path).removeprefix("/usr")))):
+    other = Path(str(path).removeprefix("/usr")) if path.is_relative_to("/usr") else Path(f"/usr{path}")
+    for spelling in dict.fromkeys((path, path.resolve(), other)):
         found = run(("dpkg-query", "-S", spelling), timeout=10, check=False)
         if found.code == 0:
             return found.stdout.decode().split(":")[0].strip() or None

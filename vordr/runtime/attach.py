@@ -32,7 +32,10 @@ class Stream(IntEnum):
 
 
 def connect_attach(paths: Paths, container: str) -> socket.socket:
-    """Connect to a container's attach socket; the caller closes it. Raises ContainerStopped without conmon."""
+    """Connect to a container's attach socket; the caller closes it.
+
+    Raises ContainerStopped when no conmon listens.
+    """
     return attach_to(_folder(paths, container, None))
 
 
@@ -90,5 +93,6 @@ def _control(folder: Path, line: str) -> None:
 
 def _gone(what: str, error: OSError) -> ContainerStopped | RuntimeFailed:
     if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ENXIO, errno.EPIPE):
-        return ContainerStopped(f"cannot {what}: the container's process is not running", remedy="vordr ps -a")
+        message = f"cannot {what}: the container's process is not running"
+        return ContainerStopped(message, remedy="vordr ps -a")
     return RuntimeFailed(f"cannot {what}: {error.strerror}")

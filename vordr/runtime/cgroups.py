@@ -2,7 +2,7 @@
 
 The OCI runtime makes and limits ``/vordr/<id>``; conmon waits in ``/vordr/conmon-<id>``, outside the
 service's group, so that neither a limit nor the end of the service reaches it. cgroups(7),
-Documentation/admin-guide/ cgroup-v2.rst; hybrid hosts have both kinds at once.
+Documentation/admin-guide/cgroup-v2.rst; hybrid hosts have both kinds at once.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vordr.runtime.identifiers import check_id
 
 PARENT: Final = "vordr"
 _KEPT_APART: Final = frozenset(("name=systemd", "memory", "pids", "cpu"))
+_MOUNT_OPTION: Final = re.compile(r"rw|ro|none|xattr|clone_children|noprefix|release_agent.*")
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -65,8 +66,7 @@ def _hierarchy(root: Path, kind: str, options: str) -> Hierarchy:
         with contextlib.suppress(OSError):
             return Hierarchy(root, True, frozenset((root / "cgroup.controllers").read_text().split()))
         return Hierarchy(root, True, frozenset())
-    plain = {"rw", "ro", "xattr", "none", "clone_children", "noprefix"}
-    names = (name for name in options.split(",") if name not in plain and not name.startswith("release_agent"))
+    names = (name for name in options.split(",") if not _MOUNT_OPTION.fullmatch(name))
     return Hierarchy(root, False, frozenset(names))
 
 
@@ -130,9 +130,7 @@ def _own_folders() -> Iterator[Path]:
         _, controllers, path = line.split(":", 2)
         names = frozenset(controllers.split(",")) - {""}
         for hierarchy in hierarchies():
-            if hierarchy.unified != (not names) or not (hierarchy.unified or hierarchy.controllers & _KEPT_APART):
-                continue
-            if hierarchy.unified or names & hierarchy.controllers:
+            if (not names and hierarchy.unified) or names & hierarchy.controllers & _KEPT_APART:
                 yield hierarchy.root / path.lstrip("/")
 
 

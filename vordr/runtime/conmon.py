@@ -50,7 +50,9 @@ class ConmonHandle:
 class ExecHandle:
     """One exec session: its pid, and (unless detached) the connected attach socket. Close it when done."""
 
-    def __init__(self, session: str, conmon_pid: int, pid: int, attach: socket.socket | None, sync: LinePipe) -> None:
+    def __init__(
+        self, session: str, conmon_pid: int, pid: int, attach: socket.socket | None, sync: LinePipe
+    ) -> None:
         self.session = session
         self.conmon_pid = conmon_pid
         self.pid = pid
@@ -209,7 +211,7 @@ def conmon_pid(paths: Paths, container: str) -> int | None:
 
 
 def _shared_words(driver: Driver, container: str, unique: str, folder: Path) -> list[str]:
-    """What create and exec have in common. ``--no-sync-log``: the log's last lines need no fsync of their own."""
+    """What create and exec have in common. ``--no-sync-log``: the end of a log is not worth an fsync."""
     return [
         str(driver.conmon),
         "--api-version", "1",
@@ -263,7 +265,7 @@ def _launch(
 
 
 def _let_go(container: str, process: subprocess.Popen[bytes], gate: int) -> None:
-    """Move the waiting conmon into its group, open the gate, and reap its first process, which forks and ends."""
+    """Move the waiting conmon into its group, open the gate, reap its first process, which forks and ends."""
     try:
         cgroups.enter(cgroups.make_conmon_group(container), process.pid)
         with contextlib.suppress(BrokenPipeError):
@@ -302,7 +304,7 @@ def _container_pid(sync: LinePipe, doing: str, folder: Path) -> int:
 
 
 def _tmpdir(paths: Paths) -> dict[str, str]:
-    """Where conmon makes the socket that brings a terminal: in our own folder when its path is short enough."""
+    """Where conmon makes the socket that brings a terminal: in our own folder if its path is short enough."""
     folder = str(paths.run)
     return {"TMPDIR": folder} if len(os.fsencode(folder)) <= _LONGEST_TMPDIR else {}
 
@@ -310,7 +312,8 @@ def _tmpdir(paths: Paths) -> dict[str, str]:
 def _plain_path(path: Path) -> str:
     """conmon cuts ``driver:path`` at every colon."""
     if ":" in str(path):
-        raise UsageError(f"the root folder's path may not contain ':' ({path})", remedy="move the root folder")
+        message = f"the root folder's path may not contain ':' ({path})"
+        raise UsageError(message, remedy="move the root folder")
     return str(path)
 
 

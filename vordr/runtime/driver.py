@@ -40,7 +40,7 @@ class RuntimeStatus(StrEnum):
 
 @dataclass(frozen=True)
 class RuntimeState:
-    """What the runtime says of a container; ``pid`` of its first process as the host counts, 0 when it ended."""
+    """What the runtime says: ``pid`` of the first process as the host counts, 0 when it ended."""
 
     status: RuntimeStatus
     pid: int
@@ -142,7 +142,8 @@ def choose(facts: HostFacts, paths: Paths) -> Driver:
     program = next((found for name in order if (found := facts.runtime(name)) is not None), None)
     if program is None or facts.conmon is None:
         wanted = ([] if program else [order[-1]]) + ([] if facts.conmon else ["conmon"])
-        why = f" (crun does not work with cgroup {facts.cgroup})" if program is None and facts.runtimes else ""
+        refused = program is None and facts.runtimes
+        why = f" (crun does not work with cgroup {facts.cgroup})" if refused else ""
         raise RuntimeNotFound(
             f"not installed: {' and '.join(wanted)}{why}", remedy=install_command(*wanted)
         )

@@ -28,7 +28,7 @@ _READABLE: Final = select.EPOLLIN
 
 @dataclass(frozen=True)
 class ExitNotice:
-    """A container's process ended: exit code (128+n for signal n, None unknown), time in µs since the epoch."""
+    """A process ended: exit code (128+n for signal n, None unknown), time in µs since the epoch."""
 
     container: str
     code: int | None
@@ -48,6 +48,9 @@ class ExitWatcher:
         self._lock = threading.Lock()
         self._seen: dict[str, _Stamp] = {}
         self._conmons: dict[int, str] = {}
+        self._told: set[int] = set()
+        self._gone: list[str] = []
+        self._unsaid: list[ExitNotice] = []
         self._stopping = self._scan_wanted = False
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll()
@@ -71,6 +74,7 @@ class ExitWatcher:
         self._thread.join()
         for descriptor in self._conmons:
             os.close(descriptor)
+        self._conmons.clear()
         self._inotify.close()
         self._epoll.close()
         os.close(self._wake)
@@ -83,15 +87,16 @@ class ExitWatcher:
 
     def adopt(self, container: str, conmon_pid: int) -> None:
         """Also tell when this conmon ends without an exit file (killed from outside): code None."""
-        check_id(container)
-        try:
-            descriptor = os.pidfd_open(conmon_pid)
-        except ProcessLookupError:
-            self._conmon_gone(container)
-            return
+        descriptor = _open_conmon(check_id(container), conmon_pid)
         with self._lock:
-            self._conmons[descriptor] = container
-        self._epoll.register(descriptor, _READABLE)
+            if descriptor is None:
+                self._gone.append(container)
+            else:
+                self._conmons[descriptor] = container
+        if descriptor is None:
+            os.eventfd_write(self._wake, 1)
+        else:
+            self._epoll.register(descriptor, _READABLE)
 
     def take(self, container: str) -> None:
         """Remove the exit file, once the exit is journalled; idempotent."""
@@ -111,10 +116,14 @@ class ExitWatcher:
                     self._conmon_ended(descriptor)
             with self._lock:
                 stopping, scan, self._scan_wanted = self._stopping, self._scan_wanted, False
+                gone, self._gone = self._gone, []
             if stopping:
                 return
             if scan:
+                self._say_again()
                 self._scan()
+            for container in gone:
+                self._conmon_gone(container)
 
     def _read_events(self) -> None:
         for mask, name in self._inotify.events():
@@ -129,45 +138,67 @@ class ExitWatcher:
             for name in sorted(os.listdir(self._exits)):
                 self._look_at(name)
 
-    def _look_at(self, name: str) -> None:
-        """Tell of one exit file unless this very file was told of already; temporary files have other names."""
+    def _look_at(self, name: str) -> bool:
+        """Tell of one exit file, once; False when there is none. Temporary files have other names."""
         if CONTAINER_ID.fullmatch(name) is None:
-            return
+            return False
         try:
-            found = read_exit(self._exits, name)
-        except FileNotFoundError:
-            return
+            notice, stamp = read_exit(self._exits, name)
+        except (FileNotFoundError, StateError):
+            return False
         with self._lock:
-            if self._seen.get(name) == found[1]:
-                return
-            self._seen[name] = found[1]
-        self._tell(found[0])
+            if self._seen.get(name) == stamp:
+                return True
+            self._seen[name] = stamp
+            # Their conmons end next; that is no news, though the file may be taken by then.
+            self._told |= {descriptor for descriptor, owner in self._conmons.items() if owner == name}
+        self._tell(notice)
+        return True
 
     def _tell(self, notice: ExitNotice) -> None:
         try:
             self._on_exit(notice)
         except Exception:  # noqa: BLE001 - a receiver that fails must not end the watch for all containers
             with self._lock:
-                self._seen.pop(notice.container, None)
+                if self._seen.pop(notice.container, None) is None:
+                    self._unsaid.append(notice)
+
+    def _say_again(self) -> None:
+        with self._lock:
+            unsaid, self._unsaid = self._unsaid, []
+        for notice in unsaid:
+            self._tell(notice)
 
     def _conmon_ended(self, descriptor: int) -> None:
         self._epoll.unregister(descriptor)
         os.close(descriptor)
         with self._lock:
             container = self._conmons.pop(descriptor)
-        self._conmon_gone(container)
+            told = descriptor in self._told
+            self._told.discard(descriptor)
+        if not told:
+            self._conmon_gone(container)
 
     def _conmon_gone(self, container: str) -> None:
         """conmon renames the exit file before it ends, so the file is there by now, or never will be."""
-        with self._lock:
-            told = container in self._seen
-        if told:
-            return
-        self._look_at(container)
-        with self._lock:
-            told = container in self._seen
-        if not told:
+        if not self._look_at(container):
             self._tell(ExitNotice(container, None, time.time_ns() // 1000))
+
+
+def _open_conmon(container: str, pid: int) -> int | None:
+    """A pidfd of the container's conmon; None when it is gone, or its pid is another process's by now."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        words = []
+    if container.encode() in words:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def read_exit(exits: Path, container: str) -> tuple[ExitNotice, _Stamp]:

@@ -8,9 +8,8 @@ from typing import Final
 from vordr.model.errors import CommandNotFound, ExecFailed, RuntimeFailed
 from vordr.runtime.command import last_line
 
-# runc 1.1: exec: "nope": executable file not found in $PATH · exec: "/nope": stat /nope: no such file or
-# directory crun 1.8: executable file `nope` not found in $PATH: No such file or directory · open executable:
-# …
+# runc 1.1: exec: "nope": executable file not found in $PATH; exec: "/nope": stat /nope: no such file or …
+# crun 1.8: executable file `nope` not found in $PATH: No such file or directory; open executable: …
 _NOT_FOUND: Final = re.compile(
     r"executable file (?:not found|[`'\"].*[`'\"] not found)|exec: .*: no such file or directory"
     r"|open executable: No such file|execve? .*: No such file or directory",

@@ -65,11 +65,12 @@ def read_log(
             with contextlib.suppress(FileNotFoundError):
                 watch.watch(path, IN_MODIFY | IN_CLOSE_WRITE)
         try:
-            file = stack.enter_context(open(path, "rb", buffering=0))
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
-        start = 0 if tail is None else tail_offset(file.fileno(), tail)
-        for line in _lines(file.fileno(), start, watch, follow):
+        stack.callback(os.close, descriptor)
+        start = 0 if tail is None else tail_offset(descriptor, tail)
+        for line in _lines(descriptor, start, watch, follow):
             record = parse_line(line)
             if record is not None and (since_us is None or record.time_us >= since_us):
                 yield record

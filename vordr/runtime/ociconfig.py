@@ -28,8 +28,8 @@ CAPABILITIES: Final = (
 
 MASKED_PATHS: Final = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+    "/sys/devices/virtual/powercap", "/sys/firmware",
 )
 READONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
@@ -141,7 +141,7 @@ def command_of(spec: ContainerSpec, image: ImageConfig) -> list[str]:
 def _environment(
     image: ImageConfig, own: Mapping[str, str], user: UserIds, *, tty: bool, name: str
 ) -> list[str]:
-    """Defaults, then the image's, then the user's; HOME from the account unless one of them says otherwise."""
+    """Defaults, then the image's, then the user's; HOME from the account unless one of them has it."""
     found = {"PATH": DEFAULT_PATH, "HOSTNAME": name, "container": "vordr"}
     if tty:
         found["TERM"] = "xterm"
@@ -187,8 +187,8 @@ def _mounts(spec: ContainerSpec, ids: IdRange, facts: HostFacts, etc: Path | Non
     found = [
         _mount("/proc", "proc", "proc", *plain),
         _mount("/dev", "tmpfs", "tmpfs", "nosuid", "noexec", "strictatime", "mode=755", "size=65536k"),
-        _mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620",
-               *tty_group),
+        _mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666",
+               "mode=0620", *tty_group),
         _mount("/dev/shm", "tmpfs", "shm", *plain, "mode=1777", "size=65536k"),
         _mount("/dev/mqueue", "mqueue", "mqueue", *plain),
     ]

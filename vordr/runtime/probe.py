@@ -141,8 +141,8 @@ def _swap_limits(hierarchies: Sequence[Hierarchy]) -> bool:
     """v1 has the file where swap accounting is on; v2 has it in each group of a kernel that can swap."""
     for hierarchy in hierarchies:
         if "memory" in hierarchy.controllers:
-            accounted = Path("/proc/swaps") if hierarchy.unified else hierarchy.root / "memory.memsw.limit_in_bytes"
-            return accounted.exists()
+            legacy = hierarchy.root / "memory.memsw.limit_in_bytes"
+            return Path("/proc/swaps").exists() if hierarchy.unified else legacy.exists()
     return False
 
 

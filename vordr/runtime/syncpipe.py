@@ -29,7 +29,7 @@ class LinePipe:
         return self._reader
 
     def line(self, timeout: float | None) -> dict[str, Any] | None:
-        """The next object, or None at the end. Raises TimeoutError after ``timeout`` seconds (None: never)."""
+        """The next object, None at the end. Raises TimeoutError after ``timeout`` seconds (None: never)."""
         deadline = None if timeout is None else time.monotonic() + timeout
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)

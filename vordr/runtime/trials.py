@@ -166,9 +166,9 @@ def _overlay(work: Path) -> None:
     for part in ("upper", "work", "merged", "plain"):
         (work / part).mkdir()
         os.chown(work / part, _FIRST_ID, _FIRST_ID)
-    options = f"lowerdir={lower},upperdir={work}/upper,workdir={work}/work,index=off,metacopy=off"
-    arguments = (b"overlay", os.fsencode(work / "merged"), b"overlay", ctypes.c_ulong(0), os.fsencode(options))
-    _check("mount -t overlay", _libc.mount(*arguments))
+    options = f"lowerdir={lower},upperdir={work}/upper,workdir={work}/work,index=off,metacopy=off".encode()
+    merged = os.fsencode(work / "merged")
+    _check("mount -t overlay", _libc.mount(b"overlay", merged, b"overlay", ctypes.c_ulong(0), options))
     (work / "merged" / "file").write_text("changed")
     if not (work / "upper" / "file").exists():
         raise OSError(0, "a write did not reach the upper folder")

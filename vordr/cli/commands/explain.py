@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 
 import click
 
 from vordr.cli.command import HELP, Command
-from vordr.cli.commands.undo import is_txn
 from vordr.cli.context import Session
 from vordr.cli.explain import Explanation, explanation_of
 from vordr.cli.output import print_json
@@ -25,7 +25,7 @@ def command(session: Session, last: bool, what: str | None) -> None:
     if last and what:
         raise UsageError("--last and a name exclude each other", remedy="vordr explain --last")
     row = explanation_of(what) if what else None
-    if what and row is None and not is_txn(what):
+    if what and row is None and not re.fullmatch(r"[0-9a-f][0-9a-f-]{3,35}", what):
         raise UsageError(
             f"{what!r} is neither a transaction nor an error", remedy="vordr history lists transactions")
     if row is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from typing import Final
 
 import click
 
@@ -17,7 +19,7 @@ from vordr.model.answers import UndoAnswer
 from vordr.model.arguments import UndoArgs
 from vordr.model.errors import UsageError
 
-_TXN_LENGTH = 36
+_TXN: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f]{0,4}){0,2}(-[0-9a-f]{0,12})?")
 
 
 @click.command("undo", cls=Command, context_settings=HELP)
@@ -54,8 +56,8 @@ def command(
 
 
 def is_txn(word: str) -> bool:
-    """Whether a word has the form of a transaction's id (a UUID)."""
-    return len(word) == _TXN_LENGTH and [i for i, c in enumerate(word) if c == "-"] == [8, 13, 18, 23]
+    """Whether a word has the form of a transaction's id (a UUID), or of a good part of its beginning."""
+    return _TXN.fullmatch(word) is not None
 
 
 def as_planned(wish: UndoArgs, plan: UndoAnswer) -> UndoArgs:
@@ -71,7 +73,7 @@ def plan_lines(plan: UndoAnswer) -> Iterator[str]:
     for txn, summary in plan.undone:
         yield f"Undo {txn}  {summary}"
     for number, step in enumerate(plan.steps, start=1):
-        yield f"  {number}. {step.text}"
+        yield f"  {number}. {step.name}: {step.text}"
     if plan.losses:
         yield "Cannot come back:"
         yield from (f"  - {loss}" for loss in plan.losses)

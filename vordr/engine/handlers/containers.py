@@ -10,15 +10,17 @@ import msgspec
 
 from vordr.actors.sides import EXEC, SIGNAL
 from vordr.actors.transaction import Finished, Plan
-from vordr.engine.finding import all_containers, container_by_id, find_container, find_image
+from vordr.engine.finding import all_containers, container_by_id, find_container, find_image, image_by_digest
 from vordr.engine.handlers.filters import keep
 from vordr.engine.handlers.naming import free_name
 from vordr.engine.host import Call, Host, receipt
-from vordr.engine.library import Incoming, shown
+from vordr.engine.intake import bring_in, pull_image
+from vordr.engine.library import shown
 from vordr.engine.protocol import Reply
 from vordr.model import answers, arguments
 from vordr.model.errors import (
     ContainerStopped,
+    ImageNotFound,
     NameInUse,
     PolicyDenied,
     UsageError,
@@ -29,6 +31,7 @@ from vordr.model.records import Step, busy_key, head_key, name_key
 from vordr.model.spec import ContainerSpec, IdRange, NetworkMode, check_name, check_spec, parse_signal
 from vordr.model.state import ContainerState, ImageState
 from vordr.model.verdict import Verdict
+from vordr.runtime.ociconfig import command_of
 
 FIRST_RANGE = 100_000
 RANGE_SIZE = 65_536
@@ -61,6 +64,7 @@ def _create(
     container = secrets.token_hex(32)
     spec = _spec(args, {})
     check_spec(spec)
+    command_of(spec, image.config)  # refuses an image without a command before anything is written
     digests = host.secrets.put(container, args.environment) if args.environment else {}
     spec = msgspec.structs.replace(spec, environment=digests)
 
@@ -71,7 +75,7 @@ def _create(
         ids, range_condition = _free_range(host)
         state = ContainerState(
             id=container, name=name, image=image.manifest, image_name=shown(image), spec=spec,
-            state=State.CREATED, ids=ids)
+            state=State.CREATED, ids=ids, arguments=tuple(command_of(spec, image.config)))
         subject = f"container/{container}"
         steps = [Step(subject=subject, operation=str(Op.CREATE),
                       args={"container": msgspec.to_builtins(state)})]
@@ -107,18 +111,22 @@ def _image(host: Host, call: Call, args: arguments.CreateArgs) -> tuple[ImageSta
         incoming = host.library.open_package(call.files[0], args.image, call.progress)
         bring_in(host, call, incoming, f"import {shown(incoming.image)}")
         return incoming.image, host.library.judge_manifest(incoming.image.manifest)
-    image = find_image(host.journal, args.image)
+    image = _stored_image(host, call, args)
     return image, host.library.judge(image)
 
 
-def bring_in(host: Host, call: Call, incoming: Incoming, summary: str) -> Finished | None:
-    """Perform the steps of an incoming image, if there are any."""
-    if not incoming.steps:
-        return None
-    plan = Plan(
-        "import", summary, incoming.steps, call.caller.principal, payload=dict(incoming.work),
-        verdicts={} if incoming.verdict is None else {incoming.image.manifest: incoming.verdict})
-    return host.transactions.run(lambda: plan)
+def _stored_image(host: Host, call: Call, args: arguments.CreateArgs) -> ImageState:
+    """The image of the store that a reference names, pulled before if ``--pull`` says so."""
+    if args.pull not in ("never", "missing", "always"):
+        raise UsageError(f"unknown pull policy {args.pull!r}", remedy="one of: never, missing, always")
+    if args.pull != "always":
+        try:
+            return find_image(host.journal, args.image)
+        except ImageNotFound:
+            if args.pull == "never":
+                raise
+    manifest, _ = pull_image(host, call, args.image)
+    return image_by_digest(host.journal, manifest)
 
 
 def _spec(args: arguments.CreateArgs, environment: dict[str, str]) -> ContainerSpec:

@@ -12,11 +12,10 @@ import msgspec
 from vordr.actors.stores import Made, Work
 from vordr.actors.transaction import Finished, Plan
 from vordr.engine.finding import all_containers, all_images, find_image, full_name, image_by_digest
-from vordr.engine.handlers.containers import bring_in
 from vordr.engine.host import Call, Host, receipt
+from vordr.engine.intake import bring_in, pull_image
 from vordr.engine.library import Incoming, shown, subject_of
 from vordr.engine.protocol import Reply, is_package
-from vordr.formats import reference
 from vordr.formats.digests import sha256_digest
 from vordr.gatekeeper.adopt import attest
 from vordr.gatekeeper.checked import CheckedStream
@@ -26,7 +25,6 @@ from vordr.gatekeeper.pack import pack as pack_layout
 from vordr.gatekeeper.package import open_ctp
 from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Subject
 from vordr.gatekeeper.translog import local_logs
-from vordr.images import transport
 from vordr.images.local_layout import import_layout, open_layout
 from vordr.images.rootfs_tar import DEFAULT_CONFIG
 from vordr.model import answers, arguments
@@ -41,13 +39,7 @@ def images(host: Host, call: Call, args: arguments.ImagesArgs) -> Reply:
 
 
 def pull(host: Host, call: Call, args: arguments.PullArgs) -> Reply:
-    wanted = reference.parse(full_name(args.reference))
-    manifest = transport.pull(wanted, host.store, insecure=args.insecure, progress=call.progress)
-    contents = host.library.read_contents(manifest)
-    image = host.library.describe(contents, (str(wanted),), None, None)
-    steps, work = host.library.import_steps(image, Made)
-    plan = Plan("pull", f"pull {wanted.familiar()}", steps, call.caller.principal, payload=dict(work))
-    finished = host.transactions.run(lambda: plan)
+    manifest, finished = pull_image(host, call, args.reference, insecure=args.insecure)
     return _image_answer(host, manifest, finished)
 
 

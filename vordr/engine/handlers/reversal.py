@@ -42,7 +42,7 @@ from vordr.model.plan import (
 )
 from vordr.model.records import Act, Cause, Step, head_key, name_key
 from vordr.model.spec import check_name
-from vordr.model.state import ContainerState, ImageState, TrashItem
+from vordr.model.state import ImageState, TrashItem
 from vordr.model.verdict import Verdict
 
 STAYS = ("what the containers logged", "volumes, binds and tmpfs", "what a process did outside its container")

@@ -1,0 +1,102 @@
+"""``vordr audit``: through the engine, or offline on a copy with nothing but the host's public key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vordr.cli.command import HELP, Command
+from vordr.cli.context import Session
+from vordr.cli.output import print_json
+from vordr.cli.shapes import plain
+from vordr.model.answers import AuditAnswer
+from vordr.model.arguments import AuditArgs
+from vordr.model.errors import JournalCorrupt, UsageError
+
+_PATH: Any = click.Path(path_type=Path)
+
+
+@click.command("audit", cls=Command, context_settings=HELP)
+@click.option("--chain", is_flag=True, expose_value=False,
+              help="Check the whole chain and the signed head (also without any option).")
+@click.option("--prove", type=click.IntRange(min=1), metavar="SEQ", help="Also prove that a record is in it.")
+@click.option("--consistency", nargs=2, type=click.IntRange(min=0), metavar="A B",
+              help="Also prove that the first A records are a beginning of the first B.")
+@click.option("--db", type=_PATH, metavar="DIR", help="Offline: the journal's database, or a copy.")
+@click.option("--head", type=_PATH, metavar="FILE", help="Offline: the signed head.")
+@click.option("--public-key", type=_PATH, metavar="FILE", help="Offline: the host's public key, PEM or base64.")
+@click.pass_obj
+def command(
+    session: Session, prove: int | None, consistency: tuple[int, int] | None, db: Path | None,
+    head: Path | None, public_key: Path | None,
+) -> int:
+    """Check the journal: each record's hash, the tree, and the head that the host signed. Exits 41 when it
+    does not hold."""
+    if prove is not None and consistency is not None:
+        raise UsageError("--prove and --consistency exclude each other", remedy="ask for one at a time")
+    if db is not None and head is not None and public_key is not None:
+        answer = offline(db, head, public_key, prove, consistency)
+    elif db is None and head is None and public_key is None:
+        answer = session.engine().call("audit", AuditArgs(prove=prove, consistency=consistency)).answer
+    else:
+        raise UsageError(
+            "an offline audit needs all three", remedy="vordr audit --db DIR --head FILE --public-key FILE")
+    if session.json:
+        print_json(plain(answer))
+        return 0 if answer.ok else JournalCorrupt.exit_code
+    if not answer.ok:
+        raise JournalCorrupt(
+            f"the journal does not hold: {answer.reason}",
+            remedy="keep a copy of the journal before you do anything else",
+            details={"first_bad": answer.first_bad, "records": answer.records, "root": answer.root})
+    _print(answer)
+    return 0
+
+
+def offline(
+    db: Path, head: Path, public_key: Path, prove: int | None, consistency: tuple[int, int] | None
+) -> AuditAnswer:
+    """Audit without an engine; see :mod:`vordr.journal.auditor` for what is checked."""
+    from vordr.journal.auditor import OfflineJournal
+
+    key = read_key(public_key)
+    if not db.is_dir():
+        raise UsageError(f"{db} is no folder", remedy="--db ROOT/journal/db")
+    with OfflineJournal.copied(db, head) as journal:
+        report = journal.audit(key)
+        proof: dict[str, Any] | None = None
+        if report.ok and prove is not None:
+            proof = journal.prove(prove, key)
+        elif report.ok and consistency is not None:
+            proof = journal.consistency(*consistency)
+    return AuditAnswer(
+        ok=report.ok, records=report.records, root=report.root, head=report.head or "",
+        unanchored=report.unanchored, first_bad=report.first_bad, reason=report.reason,
+        public_key=key.to_spki_base64(), proof=proof)
+
+
+def read_key(file: Path) -> Any:
+    """The Ed25519 public key in a file: PEM, or the base64 of its SPKI as ``vordr audit`` prints it."""
+    from vordr.formats.errors import FormatError
+    from vordr.formats.signature import PublicKey, Suite
+
+    try:
+        text = file.read_text(encoding="ascii")
+        body = "".join(line.strip() for line in text.splitlines() if not line.startswith("-----"))
+        return PublicKey.from_spki_base64(body, Suite.ED25519)
+    except (OSError, UnicodeDecodeError, FormatError) as error:
+        raise UsageError(
+            f"cannot read a public key from {file}: {error}",
+            remedy="save the 'Host key' that 'vordr audit' prints on the host") from None
+
+
+def _print(answer: AuditAnswer) -> None:
+    print("The journal holds.")
+    print(f"Records:  {answer.records} ({answer.unanchored} after the signed head)")
+    print(f"Root:     {answer.root}")
+    print(f"Host key: {answer.public_key}")
+    if answer.proof is not None:
+        print("Proof:")
+        print_json(answer.proof)

@@ -1,0 +1,35 @@
+"""How images come in: packages handed to us, and pulls from registries. Each is a transaction."""
+
+from __future__ import annotations
+
+from vordr.actors.stores import Made
+from vordr.actors.transaction import Finished, Plan
+from vordr.engine.finding import full_name
+from vordr.engine.host import Call, Host
+from vordr.engine.library import Incoming
+from vordr.formats import reference
+from vordr.images import transport
+
+
+def bring_in(host: Host, call: Call, incoming: Incoming, summary: str) -> Finished | None:
+    """Perform the steps of an incoming image, if there are any."""
+    if not incoming.steps:
+        return None
+    plan = Plan(
+        "import", summary, incoming.steps, call.caller.principal, payload=dict(incoming.work),
+        verdicts={} if incoming.verdict is None else {incoming.image.manifest: incoming.verdict})
+    return host.transactions.run(lambda: plan)
+
+
+def pull_image(host: Host, call: Call, given: str, *, insecure: bool = False) -> tuple[str, Finished]:
+    """Fetch an image into the store; its manifest digest, and the transaction. It is not verified yet.
+
+    Raises UsageError, ImageNotFound, RegistryDenied, PullFailed, ImageUnreadable.
+    """
+    wanted = reference.parse(full_name(given))
+    manifest = transport.pull(wanted, host.store, insecure=insecure, progress=call.progress)
+    contents = host.library.read_contents(manifest)
+    image = host.library.describe(contents, (str(wanted),), None, None)
+    steps, work = host.library.import_steps(image, Made)
+    plan = Plan("pull", f"pull {wanted.familiar()}", steps, call.caller.principal, payload=dict(work))
+    return manifest, host.transactions.run(lambda: plan)
