@@ -133,8 +133,9 @@ def instance(folder: Path) -> Iterator[Paths]:
         for container in list(mounted_containers(paths)):
             unmount_rootfs(paths, container)
         for sealed in paths.layers.glob("*.erofs"):
-            with mountapi.closing(os.open(sealed, os.O_RDONLY)) as descriptor:
-                mountapi.set_immutable(descriptor, False)
+            if sealed.is_file() and not sealed.is_symlink():
+                with mountapi.closing(os.open(sealed, os.O_RDONLY)) as descriptor:
+                    mountapi.set_immutable(descriptor, False)
 
 
 def mounts_below(folder: Path) -> list[str]:

@@ -184,7 +184,7 @@ def in_first_header(place: int, text: bytes) -> Callable[[], bytes]:
 
 
 def signed_again(name: str, old: bytes, new: bytes) -> Callable[[], bytes]:
-    """A small member changed, and release.sig made anew by a trusted key: consistent it is not all the same."""
+    """A small member changed, and release.sig made anew by a trusted key: still it contradicts the rest."""
 
     def make() -> bytes:
         members = apart(SOUND)
@@ -231,7 +231,8 @@ ATTACKS: list[tuple[str, str, Callable[[], bytes]]] = [
     ("size in base 256", "plainly written", base256_size),
     ("text after the name's end", "plainly written", in_first_header(20, b"evil")),
     ("name in two parts", "a link target or name prefix", in_first_header(345, b"oci-layout")),
-    ("regular file with a link target", "a link target or name prefix", in_first_header(157, b"/etc/shadow")),
+    ("regular file with a link target", "a link target or name prefix",
+     in_first_header(157, b"/etc/shadow")),
     ("bundle twice", "is there twice", add(info(package.BUNDLE, b"{}"))),
     ("label twice", "is there twice", add(info(package.LABEL, b""))),
     ("huge bundle", "larger than", huge(package.BUNDLE, bundle.LARGEST_BUNDLE + 1)),
@@ -323,7 +324,8 @@ def test_release_signature_of_nobody_we_know_is_refused() -> None:
 
 
 def test_release_signature_that_does_not_hold_is_refused() -> None:
-    held = canonical.loads(apart(SOUND)[at(apart(SOUND), package.RELEASE)][1])["signatures"][0]["sig"].encode()
+    members = apart(SOUND)
+    held = canonical.loads(members[at(members, package.RELEASE)][1])["signatures"][0]["sig"].encode()
     reader = read_all(rewrite(package.RELEASE, lambda c: c.replace(held, held[:3] + b"AAAA" + held[7:]))())
     with pytest.raises(VerificationRejected) as refusal:
         reader.verify_release(World().trust(), NOW)

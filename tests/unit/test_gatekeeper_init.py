@@ -11,7 +11,7 @@ from gatekeeper_host import NOW, make_host
 from vordr.gatekeeper import init, trust
 from vordr.gatekeeper.keys import OPERATOR, KeyRing, load_host_key
 from vordr.gatekeeper.translog import LocalLog, local_logs
-from vordr.model.errors import KeyUnusable, TrustStoreInvalid, UsageError
+from vordr.model.errors import KeyUnusable, StateError, TrustStoreInvalid, UsageError
 from vordr.model.paths import Paths
 
 
@@ -83,8 +83,8 @@ def test_failure_at_any_move_leaves_nothing_half_made(
             raise OSError(28, "No space left on device")
         rename(source, target)
 
-    monkeypatch.setattr(init.os, "rename", fail)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(TrustStoreInvalid, match="No space"):
         init.trust_init(paths, "Ada", NOW, host="box")
     monkeypatch.undo()
     assert everything(paths.root) == before
@@ -125,5 +125,5 @@ def test_local_logs_refuse_a_key_that_is_not_the_stores(tmp_path: Path) -> None:
     ring = KeyRing(host.paths)
     ring.path("log.box-log-a").unlink()
     ring.create("log.box-log-a")
-    with pytest.raises(Exception, match="another one"):
+    with pytest.raises(StateError, match="another one"):
         local_logs(host.paths, host.trust)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import threading
 from pathlib import Path
@@ -173,6 +174,18 @@ def test_log_whose_disk_failed_takes_nothing_more_until_it_is_opened_again(folde
     with pytest.raises(StateError, match="failed before"):
         put(log, 1)
     assert holds(put(LocalLog(folder, KEY), 1), 1)
+
+
+def test_append_waits_while_another_process_holds_the_lock(folder: Path) -> None:
+    log = LocalLog(folder, KEY)
+    writer = threading.Thread(target=put, args=(log, 0))
+    with (folder / "lock").open("rb+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        writer.start()
+        writer.join(0.3)
+        assert writer.is_alive() and (folder / "entries").stat().st_size == 0
+    writer.join()
+    assert log.size == 1
 
 
 def test_handles_that_append_at_once_wait_for_each_other(folder: Path) -> None:

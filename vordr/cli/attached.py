@@ -8,7 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-from vordr.cli.terminal import DETACH_KEYS, End, Streams, Wishes, pump
+from vordr.cli.detaching import DETACH_KEYS
+from vordr.cli.terminal import End, Streams, Wishes, pump
 from vordr.engine.protocol import Engine
 from vordr.model.arguments import KillArgs, LogsArgs, ResizeArgs, WaitArgs
 from vordr.model.errors import ContainerError, UsageError

@@ -13,10 +13,10 @@ import click
 
 from vordr.cli.context import Session
 from vordr.cli.progress import progress
-from vordr.engine.protocol import Reply, is_package
-from vordr.model.arguments import CreateArgs
-from vordr.model.errors import UsageError
-from vordr.model.spec import NetworkMode, parse_cpus, parse_restart, parse_size, parse_signal
+from vordr.engine.protocol import Engine, OnEvent, Reply, is_package
+from vordr.model.arguments import CreateArgs, PullArgs
+from vordr.model.errors import ImageNotFound, PullFailed, RegistryDenied, RegistryFailed, UsageError
+from vordr.model.spec import NetworkMode, parse_cpus, parse_restart, parse_signal, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 A = TypeVar("A", bound=CreateArgs)
@@ -28,7 +28,8 @@ _OPTIONS: Final = (
     click.option("--env-file", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
                  help="Read environment variables from a file, one NAME=VALUE a line."),
     click.option("-w", "--workdir", metavar="DIR", help="Working directory inside the container."),
-    click.option("-u", "--user", metavar="USER[:GROUP]", help="User inside the container, by name or number."),
+    click.option("-u", "--user", metavar="USER[:GROUP]",
+                 help="User inside the container, by name or number."),
     click.option("-i", "--interactive", "stdin", is_flag=True, help="Keep standard input open."),
     click.option("-t", "--tty", is_flag=True, help="Give the container a terminal."),
     click.option("--read-only", is_flag=True, help="Make the root file system read-only."),
@@ -46,8 +47,8 @@ _OPTIONS: Final = (
     click.option("--stop-signal", metavar="SIGNAL", help="Signal that stops it gently.  [default: TERM]"),
     click.option("--stop-timeout", type=click.IntRange(min=0), default=10, metavar="SECONDS",
                  help="Time until it is killed.  [default: 10]"),
-    click.option("--pull", type=click.Choice(["always", "missing", "never"]), default="never",
-                 help="When to ask the registry.  [default: never]"),
+    click.option("--pull", type=click.Choice(["always", "missing", "never"]), default="missing",
+                 help="When to ask the registry.  [default: missing]"),
     click.option("--verify", is_flag=True, expose_value=False,
                  help="Accepted: the image is always verified."),
     click.option("--rm", "--remove-on-exit", "auto_remove", is_flag=True,
@@ -95,20 +96,41 @@ def create_args(kind: type[A], wishes: dict[str, Any], **more: Any) -> A:
         labels=labels(w["labels"]),
         stop_signal=w["stop_signal"],
         stop_timeout=w["stop_timeout"],
-        pull=w["pull"],
         **more,
     )
 
 
-def make(session: Session, operation: str, args: CreateArgs, cidfile: Path | None) -> Reply:
-    """Ask the engine for the container and note its id. Raises UsageError when the file exists."""
+def make(session: Session, operation: str, args: CreateArgs, pull: str, cidfile: Path | None) -> Reply:
+    """Ask the engine for the container, fetching the image as ``pull`` says, and note its id.
+
+    :raises UsageError: the file exists. :raises ImageNotFound: with ``pull`` missing also when the registry
+        had nothing to give; its words are among the details.
+    """
     if cidfile is not None and cidfile.exists():
         raise UsageError(f"{cidfile} exists already", remedy=f"remove it: rm {shlex.quote(str(cidfile))}")
+    engine = session.engine()
     with progress(session) as on_event:
-        reply = session.engine().call_with_package(operation, args, on_event=on_event)
+        if pull == "always" and not args.package:
+            engine.call("pull", PullArgs(reference=args.image), on_event=on_event)
+        try:
+            reply = engine.call_with_package(operation, args, on_event=on_event)
+        except ImageNotFound as missing:
+            if pull != "missing" or args.package:
+                raise
+            _fetch(engine, args.image, missing, on_event)
+            reply = engine.call_with_package(operation, args, on_event=on_event)
     if cidfile is not None:
         cidfile.write_text(reply.answer.container.id)
     return reply
+
+
+def _fetch(engine: Engine, image: str, missing: ImageNotFound, on_event: OnEvent | None) -> None:
+    try:
+        engine.call("pull", PullArgs(reference=image), on_event=on_event)
+    except (RegistryFailed, RegistryDenied, PullFailed, UsageError) as error:
+        raise ImageNotFound(
+            missing.message, remedy=missing.remedy,
+            details={**missing.details, "pull": error.message}) from error
 
 
 def entrypoint(text: str) -> tuple[str, ...]:
@@ -120,7 +142,8 @@ def entrypoint(text: str) -> tuple[str, ...]:
     except ValueError:
         found = None
     if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
-        raise UsageError(f"--entrypoint {text!r} is no list of words", remedy="""--entrypoint '["sh", "-c"]'""")
+        raise UsageError(
+            f"--entrypoint {text!r} is no list of words", remedy="""--entrypoint '["sh", "-c"]'""")
     return tuple(found)
 
 

@@ -16,8 +16,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def passphrase_options(function: F) -> F:
     """``--passphrase`` (ask) and ``--passphrase-file FILE`` (``-``: standard input)."""
-    function = click.option("--passphrase-file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
-                            help="Read the key's passphrase from a file ('-': standard input).")(function)
+    function = click.option(
+        "--passphrase-file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
+        help="Read the key's passphrase from a file ('-': standard input).")(function)
     return click.option("--passphrase", "ask", is_flag=True, help="Ask for the key's passphrase.")(function)
 
 

@@ -24,6 +24,7 @@ from vordr.cli.app import program
 from vordr.cli.commands import COMMANDS
 from vordr.cli.context import Session
 from vordr.cli.wording import printable
+from vordr.engine.opening import resolve_root
 from vordr.model.arguments import HistoryArgs, ListArgs
 from vordr.model.errors import VordrError
 from vordr.model.lifecycle import State
@@ -36,7 +37,7 @@ FRESH_SECONDS: Final = 2.0
 
 
 def history_file() -> Path:
-    """Where lines are remembered: below ``XDG_STATE_HOME``, else ~/.local/state; made when it is not there."""
+    """Where lines are remembered: below ``XDG_STATE_HOME``, else ~/.local/state; the folder is made."""
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     folder = Path(base) / "vordr"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -182,4 +183,4 @@ class Shell:
         return entry.run(words, self.session)
 
     def _bottom_line(self) -> Any:
-        return self.watch.latest().line(str(self.session.root or os.environ.get("VORDR_ROOT") or "/var/lib/vordr"))
+        return self.watch.latest().line(str(resolve_root(self.session.root)))

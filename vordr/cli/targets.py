@@ -12,7 +12,7 @@ from vordr.cli.output import print_json
 from vordr.model.errors import VordrError
 
 
-def for_each(session: Session, targets: Iterable[str], act: Callable[[str], Any], *, quiet: bool = False) -> int:
+def for_each(session: Session, targets: Iterable[str], act: Callable[[str], Any]) -> int:
     """``act`` on each target; prints its name (in ``--json`` mode a line with what was done) or its error.
 
     Answers the exit code: 0, or that of the first error.
@@ -26,7 +26,7 @@ def for_each(session: Session, targets: Iterable[str], act: Callable[[str], Any]
             continue
         if session.json:
             print_json(act_json(answer))
-        elif not quiet:
+        else:
             print(target)
     return code
 
@@ -38,4 +38,6 @@ def act_json(answer: Any) -> dict[str, Any]:
         shown["container"] = shapes.container_info(answer.container)
     if hasattr(answer, "image"):
         shown["image"] = shapes.docker_image(answer.image)
-    return shown | {"receipt": shapes.receipt(answer.receipt)}
+    if hasattr(answer, "receipt"):
+        shown["receipt"] = shapes.receipt(answer.receipt)
+    return shown

@@ -36,19 +36,25 @@ def trust_init(
     stay open: they sign what is logged, not what is trusted). ``host``, by default this machine's name, is
     the H of the logs' ids H-log-a, H-log-b, H-log-c. Files are 0600, folders 0700, all durable on return.
 
-    Raises TrustStoreInvalid: there is a trust store already; StateLocked: another one is being made;
+    Raises TrustStoreInvalid: there is a trust store already, or the disk failed; StateLocked: another one is
+    being made;
     UsageError: no owner; KeyUnusable: an empty passphrase.
     """
     if not owner.strip() or not owner.isprintable() or len(owner) > 200:
         raise UsageError("the owner's name must be 1 to 200 printable characters",
                          remedy="vordr trust init --owner NAME")
-    durable.private_folder(paths.root, 0o711)
-    durable.private_folder(paths.trust)
-    durable.private_folder(paths.keys)
-    with _alone(paths), tempfile.TemporaryDirectory(prefix=".trust-init-", dir=paths.root) as aside:
-        stage = Paths(Path(aside), paths.run)
-        _make(stage, paths, owner.strip(), now_us, passphrase, _host_name(host))
-        _move_into_place(stage, paths, now_us)
+    try:
+        durable.private_folder(paths.root, 0o711)
+        durable.private_folder(paths.trust)
+        durable.private_folder(paths.keys)
+        with _alone(paths), tempfile.TemporaryDirectory(prefix=".trust-init-", dir=paths.root) as aside:
+            stage = Paths(Path(aside), paths.run)
+            _make(stage, paths, owner.strip(), now_us, passphrase, _host_name(host))
+            _move_into_place(stage, paths, now_us)
+    except OSError as error:
+        raise TrustStoreInvalid(
+            f"{paths.trust}: could not be made: {error.strerror}", remedy="nothing was kept; try again"
+        ) from error
     return trust.load(paths.trust_store)
 
 

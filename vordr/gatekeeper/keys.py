@@ -43,19 +43,21 @@ class KeyRing:
         return self._folder / f"{name}.pem"
 
     def create(self, name: str, suite: Suite = Suite.ED25519, passphrase: str | None = None) -> PrivateKey:
-        """Make and store a new key (0600, durable). Raises KeyUnusable: the name is taken, or the passphrase
-        is empty."""
+        """Make and store a new key (0600, durable). Raises KeyUnusable: the name is taken, the passphrase is
+        empty, or the disk failed."""
         path = self.path(name)
         key = PrivateKey.generate(suite)
         try:
             pem = key.to_pem(None if passphrase is None else passphrase.encode())
         except FormatError as error:
             raise KeyUnusable(f"{path}: {error.message}") from error
-        durable.private_folder(self._folder)
         try:
+            durable.private_folder(self._folder)
             durable.write_new(path, pem)
         except FileExistsError as error:
             raise KeyUnusable(f"{path}: a key of that name exists already") from error
+        except OSError as error:
+            raise KeyUnusable(f"{path}: cannot be written: {error.strerror}") from error
         return key
 
     def load(self, name: str, passphrase: str | None = None) -> PrivateKey:

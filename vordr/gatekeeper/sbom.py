@@ -10,9 +10,11 @@ import gzip
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import IO, Final, Protocol, Self, cast
+from typing import IO, Final, cast
 
+from vordr.gatekeeper.checked import Readable
 from vordr.gatekeeper.subject import Blob
 
 _STATUS: Final = "var/lib/dpkg/status"
@@ -33,16 +35,8 @@ _GZIPPED: Final[Mapping[str, bool]] = {
 }
 
 
-class Stream(Protocol):
-    """A layer's stored bytes; closed by leaving it."""
-
-    def read(self, size: int, /) -> bytes: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *_: object) -> None: ...
-
-
-OpenBlob = Callable[[str], Stream]
-"""Digest → its stored bytes."""
+OpenBlob = Callable[[str], AbstractContextManager[Readable]]
+"""Digest → its stored bytes, closed by leaving them."""
 
 
 @dataclass(frozen=True, order=True)
@@ -110,7 +104,7 @@ def _search(layer: Blob, open_blob: OpenBlob) -> bytes | None:
     return b"" if found is None and hidden else found
 
 
-def _walk(stream: Stream, gzipped: bool) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+def _walk(stream: Readable, gzipped: bool) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """The members of a layer. gzip by itself and not by tarfile, which stops at the first of several gzip
     members."""
     source = cast(IO[bytes], stream)  # both need read() alone

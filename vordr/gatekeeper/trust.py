@@ -181,8 +181,14 @@ def load(path: Path) -> TrustStore:
 
 
 def save(store: TrustStore, path: Path) -> None:
-    """Write the store durably (0600), replacing what was there in one step."""
-    durable.replace(path, canonical.dumps(store.to_document()))
+    """Write the store durably (0600), replacing what was there in one step.
+
+    Raises TrustStoreInvalid: the disk failed, and what was there is there still.
+    """
+    try:
+        durable.replace(path, canonical.dumps(store.to_document()))
+    except OSError as error:
+        raise TrustStoreInvalid(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def parse(raw: bytes, place: str = "trust store") -> TrustStore:

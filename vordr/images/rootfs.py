@@ -163,8 +163,9 @@ def _prepare(paths: Paths, container: str, ids: IdRange) -> Path:
     os.chown(home, 0, ids.first)
     home.chmod(0o710)
     with mountapi.closing(mountapi.clone_tree(str(home))) as bind:
-        mountapi.set_private(bind)
         mountapi.attach(bind, str(home))
+        # Only now: attaching to a shared mount makes the attached one shared. What comes below inherits this.
+        mountapi.set_private(bind)
     lowers = home / "lowers"
     lowers.mkdir(mode=0o700, exist_ok=True)
     merged_folder(paths, container).mkdir(mode=0o711, exist_ok=True)
@@ -175,7 +176,6 @@ def _mount_layer(descriptor: int, namespace: int, target: Path) -> None:
     """Mount the sealed EROFS image behind ``descriptor``, its ids mapped by ``namespace``."""
     with mountapi.closing(_erofs(descriptor)) as mount:
         mountapi.set_idmap(mount, namespace)
-        mountapi.set_private(mount)
         mountapi.attach(mount, str(target))
 
 
@@ -240,7 +240,6 @@ def _overlay_by_context(
         for lower in reversed(stacked):
             mountapi.fsconfig(context, "lowerdir+", _short(lower, stack))
         mount = stack.enter_context(mountapi.closing(mountapi.create(context, attributes)))
-        mountapi.set_private(mount)
         mountapi.attach(mount, str(merged))
 
 

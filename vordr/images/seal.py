@@ -169,7 +169,7 @@ def _hashed_again(descriptor: int, seal: Seal, path: Path) -> Seal:
 def _broken(seal: Seal, path: Path, why: str) -> SealBroken:
     return SealBroken(
         f"sealed layer {seal.diff_id} {why}",
-        remedy="vordr scrub --repair",
+        remedy="try again: the layer is being made anew from its blob (vordr history tells)",
         details={"diff_id": seal.diff_id, "path": str(path)},
     )
 

@@ -11,6 +11,7 @@ import plyvel
 
 from vordr.journal.database import leveldb_message
 from vordr.journal.layout import (
+    CHECKPOINT_SUBJECT,
     FRONTIER_KEY,
     GENESIS,
     HASH_SIZE,
@@ -21,7 +22,9 @@ from vordr.journal.layout import (
 )
 from vordr.journal.tiles import HEIGHT, WIDTH, edge, level_above
 
-_CHECKPOINT = b'"kind":"checkpoint"'
+# Checkpoint records are those of this subject; it stands within this many bytes of their end.
+_CHECKPOINT = f'"subject":"{CHECKPOINT_SUBJECT}"'.encode()
+_TAIL = 160
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def follow(
             return Fault(seq, f"record {seq} was changed: it does not follow from record {seq - 1}")
         if time < last_time:
             return Fault(seq, f"at record {seq} time goes backwards, from {last_time} to {time} µs")
-        if _CHECKPOINT in body:
+        if body.find(_CHECKPOINT, -_TAIL) >= 0:
             checkpoints.append(body)
         leaves.append(sha256(b"\x00" + stored).digest())
         previous, last_time = stored, time

@@ -1,9 +1,10 @@
 """A consistent copy of a LevelDB folder that another thread or process may be writing.
 
 A LevelDB opened is a LevelDB changed (its log is replayed, its manifest rewritten), so the auditor opens a
-copy. Table files never change once named by a manifest; CURRENT, the manifest and the logs only grow or are
-replaced by files of another name. So a round that begins and ends with the same names and table sizes has
-copied a state that was on the disk, but for a tail of the log, which LevelDB takes as a crash.
+copy. LevelDB makes this possible without its help (leveldb/doc/impl.md): the manifest names the tables, which
+never change once named; it grows with each version; a log is complete once there is a younger one. So a
+manifest that did not grow while it was copied names one version, and that version with its logs, each up to
+some point, is a state that was on the disk. If one of these files is gone before it was copied: once more.
 """
 
 from __future__ import annotations
@@ -37,18 +38,30 @@ def copy_database(source: Path, target: Path) -> None:
 
 def _round(source: Path, target: Path) -> bool:
     before = _sizes(source)
-    for name in set(_sizes(target)) - set(before):
-        (target / name).unlink()
-    copied = _sizes(target)
     try:
-        for name, size in before.items():
-            if not name.endswith(_TABLES) or copied.get(name) != size:
+        for name in filter(_is_version, before):
+            shutil.copyfile(source / name, target / name)
+        listed = _sizes(source)
+        if _versions(before) != _versions(listed):
+            return False
+        copied = _sizes(target)
+        for name in set(copied) - set(listed):
+            (target / name).unlink()
+        # Logs first, the oldest before all: they live shortest.
+        for name in sorted(listed, key=lambda name: (name.endswith(_TABLES), name)):
+            if not _is_version(name) and not (name.endswith(_TABLES) and copied.get(name) == listed[name]):
                 shutil.copyfile(source / name, target / name)
     except FileNotFoundError:
-        return False  # a compaction took it; the next round sees what came instead
-    after, copied = _sizes(source), _sizes(target)
-    tables = (name for name in after if name.endswith(_TABLES))
-    return set(before) == set(after) and all(copied.get(name) == after[name] for name in tables)
+        return False
+    return True
+
+
+def _is_version(name: str) -> bool:
+    return name == "CURRENT" or name.startswith("MANIFEST-")
+
+
+def _versions(sizes: dict[str, int]) -> dict[str, int]:
+    return {name: size for name, size in sizes.items() if _is_version(name)}
 
 
 def _sizes(folder: Path) -> dict[str, int]:

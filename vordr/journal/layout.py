@@ -30,6 +30,7 @@ PROJECTION: Final = b"p/"
 TREE: Final = b"t/"
 FRONTIER_KEY: Final = b"t/frontier"
 GENESIS: Final = bytes(32)
+CHECKPOINT_SUBJECT: Final = "journal"
 HASH_SIZE: Final = 32
 
 _RECORD_DECODER: Final = msgspec.json.Decoder(Record)

@@ -20,7 +20,7 @@ from vordr.journal import proofs, recover
 from vordr.journal.anchoring import Anchoring
 from vordr.journal.batch import Evaluated, Group, Outcome, Tip, evaluate
 from vordr.journal.database import Gate, leveldb_message, open_database
-from vordr.journal.layout import FORMAT, FORMAT_KEY, projection_key, record_key
+from vordr.journal.layout import CHECKPOINT_SUBJECT, FORMAT, FORMAT_KEY, projection_key, record_key
 from vordr.journal.reading import Reading
 from vordr.journal.space import Space
 from vordr.journal.tiles import Growth, Tree
@@ -29,7 +29,6 @@ from vordr.model.paths import Paths
 from vordr.model.records import Cause, Draft, Kind, head_key
 
 CHECKPOINT_EVERY = 1024
-CHECKPOINT_SUBJECT = "journal"
 
 Clock = Callable[[], int]
 """Wall-clock time in µs since the epoch."""

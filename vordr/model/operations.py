@@ -69,6 +69,8 @@ REGISTRY: Final[dict[str, Operation]] = {op.name: op for op in (
         mutating=True, inverse=str(Op.PAUSE)),
     _op("remove", take.RemoveArgs, out.ContainerAnswer, _OPERATE, "Move a container to the trash",
         mutating=True, inverse=str(Op.RESTORE)),
+    _op("wake", take.ContainerArgs, out.Empty, _OPERATE, "Supervise a parked container again",
+        mutating=True),
     _op("list", take.ListArgs, out.ListAnswer, _READ, "List containers"),
     _op("inspect", take.ContainerArgs, out.InspectAnswer, _READ, "All about one container"),
     _op("logs", take.LogsArgs, out.LogsAnswer, _READ, "Output of a container", events=True),

@@ -20,15 +20,16 @@ HEADINGS: Final = ("Containers", "Images and trust", "Record and reversal", "The
 _CONTAINERS, _IMAGES, _RECORD, _ENGINE = HEADINGS
 
 COMMANDS: Final[dict[str, Row]] = {
-    "run": Row("run", ("run", "wait", "kill", "resize", "logs"), _CONTAINERS,
+    "run": Row("run", ("pull", "run", "wait", "kill", "resize", "logs"), _CONTAINERS,
                "Create and start a container from a verified image"),
-    "create": Row("create", ("create",), _CONTAINERS, "Create a container without starting it"),
+    "create": Row("create", ("pull", "create"), _CONTAINERS, "Create a container without starting it"),
     "start": Row("start", ("start", "wait", "kill", "resize", "logs"), _CONTAINERS,
                  "Start containers, each on a fresh generation"),
     "stop": Row("stop", ("stop",), _CONTAINERS, "Stop containers, gently first"),
     "restart": Row("restart", ("restart",), _CONTAINERS, "Stop and start containers"),
     "kill": Row("kill", ("kill",), _CONTAINERS, "Send a signal to containers, KILL by default"),
     "pause": Row("pause", ("pause",), _CONTAINERS, "Freeze all processes of containers"),
+    "wake": Row("wake", ("wake",), _CONTAINERS, "Supervise parked containers again"),
     "unpause": Row("unpause", ("resume",), _CONTAINERS, "Thaw paused containers"),
     "resume": Row("unpause", ("resume",), _CONTAINERS, "As unpause", hidden=True),
     "rm": Row("rm", ("remove",), _CONTAINERS, "Move containers to the trash"),
@@ -52,7 +53,7 @@ COMMANDS: Final[dict[str, Row]] = {
     "undo": Row("undo", ("undo",), _RECORD, "Take acts back"),
     "redo": Row("redo", ("redo",), _RECORD, "Take an undo back"),
     "history": Row("history", ("history",), _RECORD, "What was done, newest first"),
-    "explain": Row("explain", ("explain",), _RECORD, "Tell at length what an act did, or what an error means"),
+    "explain": Row("explain", ("explain",), _RECORD, "Tell what an act did, or what an error means"),
     "audit": Row("audit", ("audit",), _RECORD, "Check the journal's chain, head and proofs"),
     "trash": Row("trash", ("trash", "trash_restore"), _RECORD, "What was removed and can come back"),
     "doctor": Row("doctor", ("doctor",), _ENGINE, "Check the host"),

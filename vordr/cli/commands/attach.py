@@ -8,7 +8,7 @@ from vordr.cli.attached import Process, follow, require_terminal
 from vordr.cli.command import HELP, Command
 from vordr.cli.completing import containers
 from vordr.cli.context import Session
-from vordr.cli.terminal import detach_keys
+from vordr.cli.detaching import detach_keys
 from vordr.model.arguments import AttachArgs, ContainerArgs
 
 

@@ -26,7 +26,8 @@ _PATH: Any = click.Path(path_type=Path)
               help="Also prove that the first A records are a beginning of the first B.")
 @click.option("--db", type=_PATH, metavar="DIR", help="Offline: the journal's database, or a copy.")
 @click.option("--head", type=_PATH, metavar="FILE", help="Offline: the signed head.")
-@click.option("--public-key", type=_PATH, metavar="FILE", help="Offline: the host's public key, PEM or base64.")
+@click.option("--public-key", type=_PATH, metavar="FILE",
+              help="Offline: the host's public key, PEM or base64.")
 @click.pass_obj
 def command(
     session: Session, prove: int | None, consistency: tuple[int, int] | None, db: Path | None,

@@ -11,16 +11,17 @@ from vordr.cli.command import HELP, SplitCommand
 from vordr.cli.completing import containers
 from vordr.cli.container_options import environment
 from vordr.cli.context import Session
+from vordr.cli.detaching import detach_keys
 from vordr.cli.output import print_json
 from vordr.cli.shapes import receipt
-from vordr.cli.terminal import detach_keys
 from vordr.model.arguments import ExecArgs
 from vordr.model.errors import UsageError
 
 
 @click.command("exec", cls=SplitCommand, context_settings=HELP)
 @click.option("-d", "--detach", is_flag=True, help="Leave it running.")
-@click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Set an environment variable.")
+@click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]",
+              help="Set an environment variable.")
 @click.option("--env-file", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
               help="Read environment variables from a file.")
 @click.option("-i", "--interactive", "stdin", is_flag=True, help="Keep standard input open.")

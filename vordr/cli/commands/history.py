@@ -16,7 +16,8 @@ from vordr.model.answers import HistoryEntry
 from vordr.model.arguments import HistoryArgs
 
 COLUMNS: Final[Columns] = (
-    ("TXN", "Txn"), ("WHEN", "When"), ("WHO", "Who"), ("ACT", "Summary"), ("STATUS", "Status"), ("UNDO", "Undo"),
+    ("TXN", "Txn"), ("WHEN", "When"), ("WHO", "Who"), ("ACT", "Summary"), ("STATUS", "Status"),
+    ("UNDO", "Undo"),
 )
 
 
@@ -24,7 +25,8 @@ COLUMNS: Final[Columns] = (
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, metavar="N",
               help="At most so many acts.  [default: 50]")
 @click.option("--acts-only", is_flag=True, help="Leave out what followed by itself: exits, policy restarts.")
-@click.option("--format", "form", metavar="FORM", help="A Go template such as '{{.Txn}}\\t{{.Summary}}', or json.")
+@click.option("--format", "form", metavar="FORM",
+              help="A Go template such as '{{.Txn}}\\t{{.Summary}}', or json.")
 @click.option("-q", "--quiet", is_flag=True, help="Print transactions only.")
 @click.argument("container", required=False, shell_complete=containers)
 @click.pass_obj

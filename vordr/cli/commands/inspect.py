@@ -11,12 +11,13 @@ from vordr.cli.command import HELP, Command
 from vordr.cli.completing import containers
 from vordr.cli.context import Session
 from vordr.cli.failure import report
-from vordr.model.arguments import ContainerArgs, ImagesArgs
+from vordr.model.arguments import ImagesArgs
 from vordr.model.errors import ContainerNotFound, ImageNotFound, VordrError
 
 
 @click.command("inspect", cls=Command, context_settings=HELP)
-@click.option("-f", "--format", "form", metavar="TEMPLATE", help="A Go template, such as '{{.State.Status}}'.")
+@click.option("-f", "--format", "form", metavar="TEMPLATE",
+              help="A Go template, such as '{{.State.Status}}'.")
 @click.option("--type", "kind", type=click.Choice(["container", "image"]), help="Look for one kind only.")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=containers)
 @click.pass_obj

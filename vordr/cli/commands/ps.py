@@ -23,7 +23,8 @@ FILTERS: Final = ("name", "id", "status", "label", "ancestor", "exited")
 @click.command("ps", cls=Command, context_settings=HELP)
 @click.option("-a", "--all", "every", is_flag=True, help="Show those that are not running too.")
 @click.option("-q", "--quiet", is_flag=True, help="Print ids only.")
-@click.option("-n", "--last", type=click.IntRange(min=0), metavar="N", help="Show the N newest, in any state.")
+@click.option("-n", "--last", type=click.IntRange(min=0), metavar="N",
+              help="Show the N newest, in any state.")
 @click.option("-l", "--latest", is_flag=True, help="Show the newest, in any state.")
 @click.option("--no-trunc", is_flag=True, help="Cut nothing.")
 @click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE",
@@ -61,7 +62,8 @@ def parse_filters(given: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     for pair in given:
         key, equals, value = pair.partition("=")
         if not equals or key not in FILTERS:
-            raise UsageError(f"unknown filter {pair!r}", remedy=f"KEY=VALUE, with KEY one of {', '.join(FILTERS)}")
+            raise UsageError(
+                f"unknown filter {pair!r}", remedy=f"KEY=VALUE, with KEY one of {', '.join(FILTERS)}")
         found[key] = (*found.get(key, ()), value)
     return found
 

@@ -19,4 +19,5 @@ def command(session: Session, force: bool, names: tuple[str, ...]) -> int:
     """Move images to the trash; refused while containers use them."""
     engine = session.engine()
     return for_each(
-        session, names, lambda name: engine.call("remove_image", RemoveImageArgs(image=name, force=force)).answer)
+        session, names,
+        lambda name: engine.call("remove_image", RemoveImageArgs(image=name, force=force)).answer)

@@ -11,9 +11,9 @@ from vordr.cli.attached import Process, follow, require_terminal
 from vordr.cli.command import HELP_ONLY, SplitCommand
 from vordr.cli.container_options import container_options, create_args, make
 from vordr.cli.context import Session
+from vordr.cli.detaching import detach_keys
 from vordr.cli.output import print_json
 from vordr.cli.targets import act_json
-from vordr.cli.terminal import detach_keys
 from vordr.model.arguments import RunArgs
 from vordr.model.errors import UsageError
 
@@ -29,7 +29,8 @@ from vordr.model.errors import UsageError
 @container_options
 @click.pass_obj
 def command(
-    session: Session, detach: bool, keys: str, sig_proxy: bool, cidfile: Path | None, **wishes: Any
+    session: Session, /, detach: bool, keys: str, sig_proxy: bool, pull: str, cidfile: Path | None,
+    **wishes: Any,
 ) -> int:
     """Create and start a container from a verified image."""
     if session.json and not detach:
@@ -38,7 +39,7 @@ def command(
         require_terminal(tty=wishes["tty"], stdin=wishes["stdin"])
     leave = detach_keys(keys)
     args = create_args(RunArgs, wishes, attach=not detach)
-    reply = make(session, "run", args, cidfile)
+    reply = make(session, "run", args, pull, cidfile)
     container = reply.answer.container
     if session.json:
         print_json(act_json(reply.answer))

@@ -15,7 +15,8 @@ from vordr.cli.context import Session
 @click.command("serve", context_settings=HELP)
 @click.option("--log-format", type=click.Choice(["auto", "console", "json"]), default="auto",
               help="auto: for a person on a terminal, JSON elsewhere.  [default: auto]")
-@click.option("--log-level", "level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
+@click.option("--log-level", "level", default="info",
+              type=click.Choice(["debug", "info", "warning", "error"]),
               help="Least level that is logged.  [default: info]")
 @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE",
               help="Log to a file.  [default: standard error]")

@@ -8,8 +8,8 @@ from vordr.cli.attached import Process, follow, require_terminal
 from vordr.cli.command import HELP, Command
 from vordr.cli.completing import containers
 from vordr.cli.context import Session
+from vordr.cli.detaching import detach_keys
 from vordr.cli.targets import for_each
-from vordr.cli.terminal import detach_keys
 from vordr.model.arguments import ContainerArgs, StartArgs
 from vordr.model.errors import UsageError
 

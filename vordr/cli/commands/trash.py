@@ -16,7 +16,8 @@ from vordr.model.answers import TrashEntry
 from vordr.model.arguments import NoArgs, TrashRestoreArgs
 
 COLUMNS: Final[Columns] = (
-    ("ID", "id"), ("KIND", "kind"), ("NAME", "name"), ("REMOVED", "removed"), ("KEPT FOR", "left"), ("SIZE", "size"),
+    ("ID", "id"), ("KIND", "kind"), ("NAME", "name"), ("REMOVED", "removed"), ("KEPT FOR", "left"),
+    ("SIZE", "size"),
 )
 
 

@@ -64,7 +64,8 @@ def add(session: Session, role: str, owner: str, valid_until: str | None, file: 
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {file}: {error}", remedy="a public key in PEM form") from None
     if "PRIVATE KEY" in pem:
-        raise UsageError(f"{file} holds a private key", remedy="give its public key, and keep this one secret")
+        raise UsageError(
+            f"{file} holds a private key", remedy="give its public key, and keep this one secret")
     try:
         until = None if valid_until is None else parse_rfc3339(valid_until)
     except FormatError as error:

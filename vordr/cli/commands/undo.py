@@ -24,7 +24,8 @@ _TXN: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f]{0,4}){0,2}(-[0-9a-f
 
 @click.command("undo", cls=Command, context_settings=HELP)
 @click.option("--last", is_flag=True, help="Your newest act that still stands (also without any argument).")
-@click.option("--steps", type=click.IntRange(min=1), default=1, metavar="N", help="That many acts.  [default: 1]")
+@click.option("--steps", type=click.IntRange(min=1), default=1, metavar="N",
+              help="That many acts.  [default: 1]")
 @click.option("--to", "to", type=click.IntRange(min=0), metavar="SEQ", help="Everything after a record.")
 @click.option("--cascade", is_flag=True, help="Take later acts along that depend on it.")
 @click.option("--dry-run", is_flag=True, help="Show the plan only.")

@@ -26,6 +26,7 @@ def command(session: Session) -> None:
     if session.json:
         print_json({"client": __version__, "service": plain(answer)})
         return
-    print(f"Service:    {answer.version} (pid {answer.pid}, up {wording.duration(session.now_us() - answer.started)})")
+    up = wording.duration(session.now_us() - answer.started)
+    print(f"Service:    {answer.version} (pid {answer.pid}, up {up})")
     print(f"Root:       {answer.root}")
     print(f"Containers: {answer.containers}")

@@ -18,6 +18,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "pause": containers.pause,
     "resume": containers.resume,
     "remove": containers.remove,
+    "wake": containers.wake,
     "list": containers.listed,
     "exec": containers.execute,
     "inspect": watching.inspect,

@@ -23,6 +23,7 @@ from vordr.model.errors import (
     ImageNotFound,
     NameInUse,
     PolicyDenied,
+    StateError,
     UsageError,
     VordrError,
 )
@@ -288,6 +289,15 @@ def execute(host: Host, call: Call, args: arguments.ExecArgs) -> Reply:
     files = () if finished.attach is None else (finished.attach,)
     answer = answers.ExecAnswer(session=session, receipt=receipt(finished), attach=bool(files))
     return Reply(answer, files)
+
+
+def wake(host: Host, call: Call, args: arguments.ContainerArgs) -> Reply:
+    """Start the parked actor of a container again, with a clean record; its supervisor journals the rest."""
+    container = find_container(host.journal, args.container)
+    if host.containers.parked(container.id) is None:
+        raise StateError(f"{container.name} is not parked", remedy=f"vordr inspect {container.name}")
+    host.containers.wake(container.id)
+    return Reply(answers.Empty())
 
 
 def listed(host: Host, call: Call, args: arguments.ListArgs) -> Reply:
