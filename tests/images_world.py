@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from vordr.images import mountapi
-from vordr.images.layout import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
+from vordr.images.layout import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_LAYER,
+    OCI_MANIFEST,
+)
 from vordr.images.rootfs import mounted_containers, unmount_rootfs
 from vordr.images.store import ImageStore
 from vordr.model.paths import Paths

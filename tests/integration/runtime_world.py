@@ -30,8 +30,20 @@ IMAGE = ImageConfig(command=("/bin/sh",), environment=("IMAGE=yes",))
 def some_verdict() -> Verdict:
     """A verdict as the gatekeeper would issue it: what it says is not what these tests are about."""
     return Verdict._issue(  # the door of gatekeeper.decide, used here to test what needs a verdict
-        manifest="sha256:" + "0" * 64, config="sha256:" + "1" * 64, layers=(), bundle="", trust="", policy="",
-        epoch=1, origin="adopted", attested_by="a test", keys=(), logs=(), evidence=(), decided=0, expires=1 << 52,
+        manifest="sha256:" + "0" * 64,
+        config="sha256:" + "1" * 64,
+        layers=(),
+        bundle="",
+        trust="",
+        policy="",
+        epoch=1,
+        origin="adopted",
+        attested_by="a test",
+        keys=(),
+        logs=(),
+        evidence=(),
+        decided=0,
+        expires=1 << 52,
     )
 
 
@@ -40,12 +52,15 @@ def make_rootfs(folder: Path, ids: IdRange) -> Path:
     for part in ("bin", "etc", "proc", "sys", "dev", "tmp", "root", "home/ann", "etc/empty"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     shutil.copy("/bin/busybox", folder / "bin" / "busybox")
-    listed = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(
+        ["/bin/busybox", "--list"], capture_output=True, text=True, check=True
+    ).stdout.split()
     for applet in listed:
         if applet != "busybox":
             (folder / "bin" / applet).symlink_to("busybox")
     (folder / "etc" / "passwd").write_text(
-        "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001:Ann:/home/ann:/bin/sh\n")
+        "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001:Ann:/home/ann:/bin/sh\n"
+    )
     (folder / "etc" / "group").write_text("root:x:0:\nann:x:1001:\nwheel:x:10:bob,ann\nstaff:x:50:ann\n")
     for top, folders, files in os.walk(folder):
         for name in (*folders, *files, "."):
@@ -90,9 +105,16 @@ class World:
         home.mkdir(mode=0o711, parents=True)
         rootfs = make_rootfs(home / "rootfs", IDS)
         config = ociconfig.build(
-            spec, IMAGE, id=container, rootfs=rootfs, ids=IDS, environment=environment or {},
-            cgroup=cgroups.container_group(container), seccomp=seccomp.profile(self.facts.architecture),
-            facts=self.facts, user=users.resolve(rootfs, spec.user or "", IDS),
+            spec,
+            IMAGE,
+            id=container,
+            rootfs=rootfs,
+            ids=IDS,
+            environment=environment or {},
+            cgroup=cgroups.container_group(container),
+            seccomp=seccomp.profile(self.facts.architecture),
+            facts=self.facts,
+            user=users.resolve(rootfs, spec.user or "", IDS),
             etc=write_etc_files(self.paths, container, spec, IDS),
         )
         return container, conmon.write_bundle(self.paths, container, config), spec
@@ -100,8 +122,14 @@ class World:
     def create(self, *command: str, **wishes: Any) -> tuple[str, conmon.ConmonHandle]:
         container, bundle, spec = self.prepare(*command, **wishes)
         return container, conmon.create(
-            self.paths, container, bundle, self.driver, tty=spec.tty, stdin=spec.stdin,
-            log=self.paths.log(container), verdict=some_verdict(),
+            self.paths,
+            container,
+            bundle,
+            self.driver,
+            tty=spec.tty,
+            stdin=spec.stdin,
+            log=self.paths.log(container),
+            verdict=some_verdict(),
         )
 
     def run(self, *command: str, **wishes: Any) -> tuple[int | None, str]:

@@ -76,6 +76,36 @@ def test_discarding_follows_no_symlink(paths: Paths, tmp_path: Path) -> None:
     assert not folder.exists() and (kept / "f").exists()
 
 
+def test_folders_nested_deeper_than_any_path_can_name_are_measured_and_deleted(paths: Paths) -> None:
+    folder = generations.open_generation(paths, "c", 1, IDS)
+    current = os.open(folder / "upper", os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("n" * 20, dir_fd=current)
+        inner = os.open("n" * 20, os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = inner
+    os.close(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=current))
+    os.close(current)
+    assert generations.generation_size(paths, "c", 1) >= 3000 * 4096
+    generations.discard(folder)
+    assert not folder.exists()
+
+
+def test_another_file_system_in_the_tree_is_neither_counted_nor_emptied(paths: Paths) -> None:
+    folder = generations.open_generation(paths, "c", 1, IDS)
+    inner = folder / "upper" / "mounted"
+    inner.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "other", inner], check=True)
+    try:
+        (inner / "precious").write_bytes(b"x" * 1_000_000)
+        assert generations.generation_size(paths, "c", 1) < 1_000_000
+        with pytest.raises(OSError, match="directory"):
+            generations.discard(folder)
+        assert (inner / "precious").exists()
+    finally:
+        subprocess.run(["umount", inner], check=True)
+
+
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Paths]:
     made = Paths(tmp_path / "root", tmp_path / "run")

@@ -14,7 +14,13 @@ import pytest
 from images_world import FOLDER, IDS, entry, instance, layer_of, mounts_below, tar_of, verdict_over
 
 from vordr.images import loop, mountapi, rootfs, seal, userns
-from vordr.images.generations import drop_generation, open_generation, restore_generation, upper_folder, work_folder
+from vordr.images.generations import (
+    drop_generation,
+    open_generation,
+    restore_generation,
+    upper_folder,
+    work_folder,
+)
 from vordr.images.store import ImageStore
 from vordr.model.errors import RuntimeFailed, SealBroken, StateError
 from vordr.model.paths import Paths

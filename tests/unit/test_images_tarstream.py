@@ -17,7 +17,9 @@ def read_all(tar: bytes) -> list[tuple[Member, bytes]]:
 
 
 def with_header(tar: bytes, **fields: bytes) -> bytes:
-    """The first header of ``tar`` with raw fields replaced (name of field -> bytes) and its checksum mended."""
+    """The first header of ``tar`` with raw fields replaced (name of field -> bytes) and its checksum
+    mended.
+    """
     places = {"mode": 100, "size": 124, "mtime": 136, "type": 156, "link": 157, "magic": 257, "prefix": 345}
     header = bytearray(tar[:BLOCK])
     for name, value in fields.items():

@@ -1,6 +1,7 @@
 """The journal's pure parts: record bytes, tiles, the head's text, the flood's arithmetic."""
 
 import hashlib
+import shutil
 import threading
 
 import pytest
@@ -179,11 +180,74 @@ def test_a_gate_is_shut_only_when_all_who_passed_have_left():
     assert not gate.shut()
 
 
-def test_a_copy_leaves_out_lock_and_diary(tmp_path):
+@pytest.fixture
+def folder(tmp_path):
     source = tmp_path / "db"
     source.mkdir()
-    for name in ("CURRENT", "LOCK", "LOG", "LOG.old", "000003.log", "000005.ldb", "000001.dbtmp"):
+    for name in ("CURRENT", "MANIFEST-000002", "LOCK", "LOG", "LOG.old", "000003.log", "000004.log",
+                 "000005.ldb", "000001.dbtmp"):
         (source / name).write_bytes(name.encode())
-    copy_database(source, tmp_path / "copy")
-    copied = sorted(file.name for file in (tmp_path / "copy").iterdir())
-    assert copied == ["000003.log", "000005.ldb", "CURRENT"]
+    return source
+
+
+def copied(folder, meanwhile):
+    """The copy made of ``folder`` while ``meanwhile(name)`` happens before each file is copied."""
+
+    def copy_file(source, target):
+        meanwhile(source.name)
+        return shutil.copyfile(source, target)
+
+    target = folder.with_name("copy")
+    copy_database(folder, target, copy_file)
+    return {file.name: file.read_bytes() for file in target.iterdir()}
+
+
+def test_a_copy_leaves_out_lock_and_diary(folder):
+    found = copied(folder, lambda name: None)
+    assert set(found) == {"CURRENT", "MANIFEST-000002", "000003.log", "000004.log", "000005.ldb"}
+
+
+def test_a_compaction_while_the_manifest_is_copied_makes_the_copy_begin_anew(folder):
+    def compact(name):
+        if name == "MANIFEST-000002" and (folder / "000003.log").exists():
+            (folder / "000003.log").unlink()
+            (folder / "000006.ldb").write_bytes(b"table of log 3")
+            with open(folder / name, "ab") as manifest:
+                manifest.write(b" edit")
+
+    found = copied(folder, compact)
+    assert found["MANIFEST-000002"] == b"MANIFEST-000002 edit"
+    assert set(found) == {"CURRENT", "MANIFEST-000002", "000004.log", "000005.ldb", "000006.ldb"}
+
+
+def test_a_file_gone_before_it_was_copied_makes_the_copy_begin_anew(folder):
+    def compact(name):
+        if name == "000005.ldb":
+            (folder / name).unlink(missing_ok=True)
+            (folder / "000003.log").unlink(missing_ok=True)
+            (folder / "000006.ldb").write_bytes(b"of 3 and 5")
+            (folder / "MANIFEST-000002").write_bytes(b"edited")
+
+    found = copied(folder, compact)
+    assert set(found) == {"CURRENT", "MANIFEST-000002", "000004.log", "000006.ldb"}
+    assert found["MANIFEST-000002"] == b"edited"
+
+
+def test_a_log_is_copied_whole_or_is_the_youngest(folder):
+    def rotate(name):
+        if name == "000004.log":
+            with open(folder / name, "ab") as log:
+                log.write(b" more")
+            (folder / "000007.log").write_bytes(b"what came after")
+
+    found = copied(folder, rotate)
+    assert "000007.log" not in found or found["000004.log"] == b"000004.log more"
+
+
+def test_a_database_that_never_holds_still_is_refused(folder):
+    def grow(name):
+        with open(folder / "MANIFEST-000002", "ab") as manifest:
+            manifest.write(b"x")
+
+    with pytest.raises(JournalCorrupt, match="too fast"):
+        copied(folder, grow)

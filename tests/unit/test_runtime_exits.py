@@ -57,7 +57,9 @@ def leave(folder: Path, container: str, code: str, time_s: int = 1_700_000_000) 
     temporary.rename(folder / container)
 
 
-def test_an_exit_is_told_with_its_code_and_the_files_time(tmp_path: Path, watcher: ExitWatcher, heard: Heard) -> None:
+def test_an_exit_is_told_with_its_code_and_the_files_time(
+    tmp_path: Path, watcher: ExitWatcher, heard: Heard
+) -> None:
     leave(tmp_path / "exits", A, "137")
     assert heard.next() == ExitNotice(A, 137, 1_700_000_000_000_000)
 
@@ -70,7 +72,9 @@ def test_exits_of_before_the_start_are_told_first(tmp_path: Path, heard: Heard) 
     watcher.stop()
 
 
-def test_an_exit_is_told_once_however_often_one_looks(tmp_path: Path, watcher: ExitWatcher, heard: Heard) -> None:
+def test_an_exit_is_told_once_however_often_one_looks(
+    tmp_path: Path, watcher: ExitWatcher, heard: Heard
+) -> None:
     leave(tmp_path / "exits", A, "1")
     assert heard.next().container == A
     watcher.rescan()
@@ -79,14 +83,18 @@ def test_an_exit_is_told_once_however_often_one_looks(tmp_path: Path, watcher: E
     assert heard.notices.empty()
 
 
-def test_the_next_exit_of_the_same_container_is_told_too(tmp_path: Path, watcher: ExitWatcher, heard: Heard) -> None:
+def test_the_next_exit_of_the_same_container_is_told_too(
+    tmp_path: Path, watcher: ExitWatcher, heard: Heard
+) -> None:
     leave(tmp_path / "exits", A, "1")
     assert heard.next().code == 1
     leave(tmp_path / "exits", A, "2")
     assert heard.next().code == 2
 
 
-def test_take_removes_the_file_and_may_be_repeated(tmp_path: Path, watcher: ExitWatcher, heard: Heard) -> None:
+def test_take_removes_the_file_and_may_be_repeated(
+    tmp_path: Path, watcher: ExitWatcher, heard: Heard
+) -> None:
     leave(tmp_path / "exits", A, "1")
     heard.next()
     watcher.take(A)
@@ -94,7 +102,9 @@ def test_take_removes_the_file_and_may_be_repeated(tmp_path: Path, watcher: Exit
     assert not (tmp_path / "exits" / A).exists()
 
 
-def test_an_exit_that_the_receiver_refused_comes_again(tmp_path: Path, watcher: ExitWatcher, heard: Heard) -> None:
+def test_an_exit_that_the_receiver_refused_comes_again(
+    tmp_path: Path, watcher: ExitWatcher, heard: Heard
+) -> None:
     heard.failures = 1
     leave(tmp_path / "exits", A, "9")
     assert heard.next().container == "failed"
@@ -128,7 +138,9 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-def test_a_conmon_that_dies_without_an_exit_file_is_told_as_unknown(watcher: ExitWatcher, heard: Heard) -> None:
+def test_a_conmon_that_dies_without_an_exit_file_is_told_as_unknown(
+    watcher: ExitWatcher, heard: Heard
+) -> None:
     process = conmon_stand_in(A)
     watcher.adopt(A, process.pid)
     end(process)
@@ -149,14 +161,18 @@ def test_a_conmon_that_ends_after_its_exit_file_was_taken_is_no_second_exit(
     assert heard.next().container == B
 
 
-def test_adopting_a_conmon_that_is_gone_tells_its_exit(tmp_path: Path, watcher: ExitWatcher, heard: Heard) -> None:
+def test_adopting_a_conmon_that_is_gone_tells_its_exit(
+    tmp_path: Path, watcher: ExitWatcher, heard: Heard
+) -> None:
     process = conmon_stand_in(A)
     end(process)
     watcher.adopt(A, process.pid)
     assert heard.next().code is None
 
 
-def test_adopting_a_pid_that_is_another_process_by_now_counts_as_gone(watcher: ExitWatcher, heard: Heard) -> None:
+def test_adopting_a_pid_that_is_another_process_by_now_counts_as_gone(
+    watcher: ExitWatcher, heard: Heard
+) -> None:
     process = conmon_stand_in(B)
     watcher.adopt(A, process.pid)
     assert (heard.next().container, process.poll()) == (A, None)

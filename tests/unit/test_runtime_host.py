@@ -24,23 +24,59 @@ RUNC = Program("runc", Path("/usr/sbin/runc"), "1.1.5+ds1")
 CRUN = Program("crun", Path("/usr/bin/crun"), "1.8.1")
 CONMON = Program("conmon", Path("/usr/bin/conmon"), "2.1.6")
 FACTS = HostFacts(
-    euid=0, capabilities=(1 << 41) - 1, nodename="host", kernel=(6, 18), release="6.18", architecture="x86_64",
-    cgroup=CgroupLayout.V2, controllers=frozenset({"memory", "cpu", "pids"}), swap_limits=True,
-    runtimes=(RUNC, CRUN), conmon=CONMON, skopeo=None, mkfs_erofs=Path("/m"), nft=None, catatonit=None, erofs=True,
-    overlay=True, idmapped=True, user_namespaces=True, cgroup_namespaces=True, seccomp=True, fsverity=False,
+    euid=0,
+    capabilities=(1 << 41) - 1,
+    nodename="host",
+    kernel=(6, 18),
+    release="6.18",
+    architecture="x86_64",
+    cgroup=CgroupLayout.V2,
+    controllers=frozenset({"memory", "cpu", "pids"}),
+    swap_limits=True,
+    runtimes=(RUNC, CRUN),
+    conmon=CONMON,
+    skopeo=None,
+    mkfs_erofs=Path("/m"),
+    nft=None,
+    catatonit=None,
+    erofs=True,
+    overlay=True,
+    idmapped=True,
+    user_namespaces=True,
+    cgroup_namespaces=True,
+    seccomp=True,
+    fsverity=False,
 )
 PATHS = Paths(Path("/var/lib/x"), Path("/run/x"))
 GOOD = dict.fromkeys(
-    ("user namespaces", "private mounts", "erofs", "idmapped mounts", "overlay", "immutable flag", "fs-verity"), "")
+    (
+        "user namespaces",
+        "private mounts",
+        "erofs",
+        "idmapped mounts",
+        "overlay",
+        "immutable flag",
+        "fs-verity",
+    ),
+    "",
+)
 FOUND = doctor.Findings(
-    trials=GOOD, package=None, free=1 << 40, folder=Path("/var/lib"), now_s=2e9, synchronised=True,
-    mounted=frozenset({"tracefs", "bpf"}), btf=True)
+    trials=GOOD,
+    package=None,
+    free=1 << 40,
+    folder=Path("/var/lib"),
+    now_s=2e9,
+    synchronised=True,
+    mounted=frozenset({"tracefs", "bpf"}),
+    btf=True,
+)
 V1 = Hierarchy(Path("/sys/fs/cgroup/memory"), False, frozenset({"memory"}))
 V2 = Hierarchy(Path("/sys/fs/cgroup"), True, frozenset())
 
 
 @pytest.mark.parametrize(
-    ("mounted", "layout"), [((V1, V2), "hybrid"), ((V1,), "v1"), ((V2,), "v2"), ((), "none")])
+    ("mounted", "layout"), [((V1, V2), "hybrid"), ((V1,), "v1"), ((V2,), "v2"), ((), "none")]
+)
 def test_layout_is_told_by_what_is_mounted(mounted: tuple[Hierarchy, ...], layout: str) -> None:
     assert layout_of(mounted) == layout
 
@@ -88,9 +124,14 @@ def test_a_changelog_must_name_every_cve() -> None:
 
 def statuses(facts: HostFacts, found: doctor.Findings) -> dict[str, str]:
     checks = [
-        *doctor._privileges(facts), *doctor._control_groups(facts), *doctor._runtime(facts, PATHS),
-        *doctor._programs(facts), *doctor._kernel(facts, found.trials), *doctor._storage(found),
-        *doctor._monitor(found), doctor._clock(found),
+        *doctor._privileges(facts),
+        *doctor._control_groups(facts),
+        *doctor._runtime(facts, PATHS),
+        *doctor._programs(facts),
+        *doctor._kernel(facts, found.trials),
+        *doctor._storage(found),
+        *doctor._monitor(found),
+        doctor._clock(found),
     ]
     return {check.name: str(check.status) for check in checks}
 
@@ -102,8 +143,12 @@ def test_a_good_host_fails_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"euid": 1000}, "root"), ({"capabilities": 0}, "root"), ({"cgroup": CgroupLayout.NONE}, "layout"),
-        ({"runtimes": ()}, "oci-runtime"), ({"conmon": None}, "oci-runtime"), ({"mkfs_erofs": None}, "mkfs.erofs"),
+        ({"euid": 1000}, "root"),
+        ({"capabilities": 0}, "root"),
+        ({"cgroup": CgroupLayout.NONE}, "layout"),
+        ({"runtimes": ()}, "oci-runtime"),
+        ({"conmon": None}, "oci-runtime"),
+        ({"mkfs_erofs": None}, "mkfs.erofs"),
         ({"seccomp": False}, "seccomp"),
     ],
 )
@@ -121,8 +166,11 @@ def test_a_kernel_trial_that_a_run_needs_fails_the_check(trial: str) -> None:
     ("change", "name"),
     [
         ({"trials": {**GOOD, "fs-verity": "no"}}, "fs-verity"),
-        ({"trials": {**GOOD, "immutable flag": "no"}}, "immutable-flag"), ({"mounted": frozenset()}, "tracefs"),
-        ({"btf": False}, "btf"), ({"synchronised": False}, "time"), ({"free": 500 << 20}, "disk-space"),
+        ({"trials": {**GOOD, "immutable flag": "no"}}, "immutable-flag"),
+        ({"mounted": frozenset()}, "tracefs"),
+        ({"btf": False}, "btf"),
+        ({"synchronised": False}, "time"),
+        ({"free": 500 << 20}, "disk-space"),
     ],
 )
 def test_what_only_narrows_is_a_warning(change: dict[str, object], name: str) -> None:
@@ -147,7 +195,10 @@ def test_the_report_is_of_the_published_schema() -> None:
 def test_a_program_failing_is_reported_as_a_command_to_paste() -> None:
     with pytest.raises(RuntimeFailed) as failure:
         command.run(("/bin/sh", "-c", "echo first >&2; echo 'last words' >&2; exit 3"))
-    assert str(failure.value) == """/bin/sh -c 'echo first >&2; echo '"'"'last words'"'"' >&2; exit 3': last words"""
+    assert (
+        str(failure.value)
+        == """/bin/sh -c 'echo first >&2; echo '"'"'last words'"'"' >&2; exit 3': last words"""
+    )
     assert failure.value.details["code"] == 3
 
 
@@ -158,7 +209,9 @@ def test_a_program_that_overruns_is_killed_with_its_children() -> None:
 
 def test_programs_get_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
-    names = {line.split(b"=")[0] for line in command.run(("/usr/bin/env",), env={"A": "b"}).stdout.splitlines()}
+    names = {
+        line.split(b"=")[0] for line in command.run(("/usr/bin/env",), env={"A": "b"}).stdout.splitlines()
+    }
     assert b"SECRET" not in names and {b"PATH", b"A"} <= names
 
 

@@ -37,7 +37,9 @@ def test_the_offset_of_a_time_is_honoured() -> None:
     assert line is not None and line.time_us == _T0
 
 
-@pytest.mark.parametrize("line", [b"", b"x", b"2023 stdout F x", b"2023-11-14T22:13:20Z stdin F x", b"\xff a F x"])
+@pytest.mark.parametrize(
+    "line", [b"", b"x", b"2023 stdout F x", b"2023-11-14T22:13:20Z stdin F x", b"\xff a F x"]
+)
 def test_what_is_not_a_record_is_left_out(line: bytes) -> None:
     assert parse_line(line) is None
 
@@ -51,7 +53,9 @@ def test_no_log_is_an_empty_log(tmp_path: Path) -> None:
     assert texts(tmp_path / "absent") == []
 
 
-@pytest.mark.parametrize(("tail", "expected"), [(0, []), (1, ["line 4"]), (3, ["line 2", "line 3", "line 4"])])
+@pytest.mark.parametrize(
+    ("tail", "expected"), [(0, []), (1, ["line 4"]), (3, ["line 2", "line 3", "line 4"])]
+)
 def test_tail_gives_the_last_lines(log: Path, tail: int, expected: list[str]) -> None:
     assert texts(log, tail=tail) == expected
 

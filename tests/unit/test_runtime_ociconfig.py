@@ -19,22 +19,55 @@ from vordr.runtime.users import UserIds
 ID = "0123456789abcdef" * 4
 IDS = IdRange(1_000_000, 65536)
 FACTS = HostFacts(
-    euid=0, capabilities=(1 << 41) - 1, nodename="host", kernel=(6, 18), release="6.18", architecture="x86_64",
-    cgroup=CgroupLayout.V2, controllers=frozenset({"memory", "cpu", "pids"}), swap_limits=True, runtimes=(),
-    conmon=None, skopeo=None, mkfs_erofs=None, nft=None, catatonit=Path("/usr/bin/catatonit"), erofs=True,
-    overlay=True, idmapped=True, user_namespaces=True, cgroup_namespaces=True, seccomp=True, fsverity=False,
+    euid=0,
+    capabilities=(1 << 41) - 1,
+    nodename="host",
+    kernel=(6, 18),
+    release="6.18",
+    architecture="x86_64",
+    cgroup=CgroupLayout.V2,
+    controllers=frozenset({"memory", "cpu", "pids"}),
+    swap_limits=True,
+    runtimes=(),
+    conmon=None,
+    skopeo=None,
+    mkfs_erofs=None,
+    nft=None,
+    catatonit=Path("/usr/bin/catatonit"),
+    erofs=True,
+    overlay=True,
+    idmapped=True,
+    user_namespaces=True,
+    cgroup_namespaces=True,
+    seccomp=True,
+    fsverity=False,
 )
-IMAGE = ImageConfig(entrypoint=("/entry",), command=("serve",), environment=("A=image", "B=image"), workdir="/srv")
+IMAGE = ImageConfig(
+    entrypoint=("/entry",), command=("serve",), environment=("A=image", "B=image"), workdir="/srv"
+)
 
 
 def build(
-    image: ImageConfig = IMAGE, facts: HostFacts = FACTS, user: UserIds | None = None,
-    environment: dict[str, str] | None = None, etc: Path | None = None, ids: IdRange = IDS, **wishes: Any,
+    image: ImageConfig = IMAGE,
+    facts: HostFacts = FACTS,
+    user: UserIds | None = None,
+    environment: dict[str, str] | None = None,
+    etc: Path | None = None,
+    ids: IdRange = IDS,
+    **wishes: Any,
 ) -> dict[str, Any]:
     return ociconfig.build(
-        ContainerSpec(**wishes), image, id=ID, rootfs=Path("/run/vordr/c/rootfs"), ids=ids,
-        environment=environment or {}, cgroup=container_group(ID), seccomp=seccomp.profile("x86_64"), facts=facts,
-        user=user or UserIds(home="/root"), etc=etc,
+        ContainerSpec(**wishes),
+        image,
+        id=ID,
+        rootfs=Path("/run/vordr/c/rootfs"),
+        ids=ids,
+        environment=environment or {},
+        cgroup=container_group(ID),
+        seccomp=seccomp.profile("x86_64"),
+        facts=facts,
+        user=user or UserIds(home="/root"),
+        etc=etc,
     )
 
 
@@ -52,7 +85,9 @@ def env(config: dict[str, Any]) -> dict[str, str]:
         ({"entrypoint": (), "command": ("x",)}, ["x"]),
     ],
 )
-def test_command_follows_dockers_rules_of_entrypoint_and_command(wishes: dict[str, Any], expected: list[str]) -> None:
+def test_command_follows_dockers_rules_of_entrypoint_and_command(
+    wishes: dict[str, Any], expected: list[str]
+) -> None:
     assert build(**wishes)["process"]["args"] == expected
 
 
@@ -113,13 +148,26 @@ def test_privileges_are_few_and_cannot_grow() -> None:
     assert process["noNewPrivileges"] is True
     assert set(process["capabilities"]) == {"bounding", "effective", "permitted"}
     held = {name for names in process["capabilities"].values() for name in names}
-    assert not held & {"CAP_SYS_ADMIN", "CAP_NET_RAW", "CAP_MKNOD", "CAP_SYS_CHROOT", "CAP_AUDIT_WRITE", "CAP_SETFCAP"}
+    assert not held & {
+        "CAP_SYS_ADMIN",
+        "CAP_NET_RAW",
+        "CAP_MKNOD",
+        "CAP_SYS_CHROOT",
+        "CAP_AUDIT_WRITE",
+        "CAP_SETFCAP",
+    }
 
 
 def test_exec_gets_the_same_privileges_as_the_container() -> None:
     process = ociconfig.process_for_exec(
-        ("sh",), IMAGE, spec=ContainerSpec(workdir="/w"), id=ID, environment={"A": "x"}, facts=FACTS,
-        user=UserIds(7, 8, (9,)), tty=True,
+        ("sh",),
+        IMAGE,
+        spec=ContainerSpec(workdir="/w"),
+        id=ID,
+        environment={"A": "x"},
+        facts=FACTS,
+        user=UserIds(7, 8, (9,)),
+        tty=True,
     )
     container = build()["process"]
     assert (process["capabilities"], process["noNewPrivileges"]) == (container["capabilities"], True)
@@ -130,7 +178,8 @@ def test_exec_gets_the_same_privileges_as_the_container() -> None:
 def test_exec_without_a_command_is_a_usage_error() -> None:
     with pytest.raises(UsageError):
         ociconfig.process_for_exec(
-            (), IMAGE, spec=ContainerSpec(), id=ID, environment={}, facts=FACTS, user=UserIds(), tty=False)
+            (), IMAGE, spec=ContainerSpec(), id=ID, environment={}, facts=FACTS, user=UserIds(), tty=False
+        )
 
 
 def test_limits_become_resources_and_swap_is_not_on_top_of_memory() -> None:
@@ -150,7 +199,8 @@ def test_processes_are_limited_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "option"), [({"memory": 64 << 20}, "--memory"), ({"cpu_millis": 5}, "--cpus"), ({"pids_limit": 5}, "--pids")]
+    ("wish", "option"),
+    [({"memory": 64 << 20}, "--memory"), ({"cpu_millis": 5}, "--cpus"), ({"pids_limit": 5}, "--pids")],
 )
 def test_a_limit_that_nothing_here_can_hold_is_refused_not_ignored(wish: dict[str, int], option: str) -> None:
     with pytest.raises(UsageError, match=option):
@@ -184,7 +234,11 @@ def test_init_without_catatonit_says_what_to_install() -> None:
 
 def test_etc_files_are_bound_and_read_only_with_the_root() -> None:
     def access(config: dict[str, Any]) -> dict[str, str]:
-        return {m["destination"]: m["options"][-1] for m in config["mounts"] if m["destination"].startswith("/etc/")}
+        return {
+            m["destination"]: m["options"][-1]
+            for m in config["mounts"]
+            if m["destination"].startswith("/etc/")
+        }
 
     etc = Path("/run/x/etc")
     names = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
@@ -194,7 +248,9 @@ def test_etc_files_are_bound_and_read_only_with_the_root() -> None:
 
 
 def test_a_small_range_still_gives_valid_devpts_options() -> None:
-    options = next(m for m in build(ids=IdRange(5000, 3))["mounts"] if m["destination"] == "/dev/pts")["options"]
+    options = next(m for m in build(ids=IdRange(5000, 3))["mounts"] if m["destination"] == "/dev/pts")[
+        "options"
+    ]
     assert not any(option.startswith("gid=") for option in options)
 
 
@@ -207,13 +263,29 @@ def test_ids_that_are_not_container_ids_are_refused() -> None:
 def test_rules_are_for_one_architecture_and_refuse_what_reaches_the_kernel_at_large() -> None:
     profile = seccomp.profile("x86_64")
     allowed = {
-        name for rule in profile["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW" and "args" not in rule
+        name
+        for rule in profile["syscalls"]
+        if rule["action"] == "SCMP_ACT_ALLOW" and "args" not in rule
         for name in rule["names"]
     }
     assert profile["architectures"] == ["SCMP_ARCH_X86_64"]
     assert not allowed & {
-        "bpf", "keyctl", "add_key", "userfaultfd", "io_uring_setup", "clone", "clone3", "unshare", "setns", "mount",
-        "pivot_root", "open_by_handle_at", "perf_event_open", "kexec_load", "init_module", "socket",
+        "bpf",
+        "keyctl",
+        "add_key",
+        "userfaultfd",
+        "io_uring_setup",
+        "clone",
+        "clone3",
+        "unshare",
+        "setns",
+        "mount",
+        "pivot_root",
+        "open_by_handle_at",
+        "perf_event_open",
+        "kexec_load",
+        "init_module",
+        "socket",
     }
     clone3 = next(rule for rule in profile["syscalls"] if rule["names"] == ["clone3"])
     assert (clone3["action"], clone3["errnoRet"]) == ("SCMP_ACT_ERRNO", 38)
@@ -222,5 +294,7 @@ def test_rules_are_for_one_architecture_and_refuse_what_reaches_the_kernel_at_la
 
 def test_no_system_call_is_named_by_two_unconditional_rules() -> None:
     for machine in ("x86_64", "aarch64", "riscv64"):
-        names = [n for rule in seccomp.profile(machine)["syscalls"] if "args" not in rule for n in rule["names"]]
+        names = [
+            n for rule in seccomp.profile(machine)["syscalls"] if "args" not in rule for n in rule["names"]
+        ]
         assert len(names) == len(set(names))

@@ -11,10 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import click
+
     from vordr.cli.context import Session
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+COMPLETE = "_VORDR_COMPLETE"
+"""The variable by which a shell asks for completions (click's shell_completion)."""
 
 
 def main() -> None:
@@ -40,6 +44,8 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
     try:
         return _guarded(arguments, session)
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # the terminal has just shown ^C
         return INTERRUPTED
     except BrokenPipeError:
         _silence()
@@ -57,11 +63,17 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
     from vordr.model.errors import VordrError
 
     try:
-        code = program.main(list(arguments), prog_name="vordr", standalone_mode=False, obj=session)
+        code = _invoke(program, list(arguments), session)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as leaving:
+        sys.stdout.flush()
+        return leaving.exit_code
     except click.exceptions.Abort:
         return INTERRUPTED
+    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as nothing:  # click 8.1 has none: it exits
+        print(nothing.ctx.get_help(), flush=True)
+        return 0
     except click.ClickException as error:
         return report(usage_error(error), session)
     except VordrError as error:
@@ -70,6 +82,19 @@ def _guarded(arguments: Sequence[str], session: Session) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the outermost edge: nobody above could tell a person
         return report_unexpected(error, session)
+
+
+def _invoke(program: click.Group, arguments: list[str], session: Session) -> object:
+    """What ``program.main`` does, less its own ways of exiting: what the command returns."""
+    import os
+
+    instruction = os.environ.get(COMPLETE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(program, {"obj": session}, "vordr", COMPLETE, instruction)
+    with program.make_context("vordr", arguments, obj=session) as ctx:
+        return program.invoke(ctx)
 
 
 def _silence() -> None:

@@ -258,7 +258,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "After many failures in a short time the engine stops trying, so that one bad container does not "
         "harm the others. Its process, if it runs, goes on.",
         ("see why: 'vordr inspect CONTAINER' and 'vordr history CONTAINER'",
-         "set it going again: 'vordr restart CONTAINER'")),
+         "have it supervised again: 'vordr wake CONTAINER'")),
     "ERR_CHILD_START": _E(
         "a part of the engine could not be started",
         "Parts are started in order; one failed, and those before it were stopped again.",

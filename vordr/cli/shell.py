@@ -121,7 +121,7 @@ class ShellCompleter(Completer):
             return sorted(n for n in names if n.startswith(word))
         from click.shell_completion import ShellComplete
 
-        found = ShellComplete(program, {"obj": self._session}, "vordr", "_VORDR_COMPLETE").get_completions(
+        found = ShellComplete(program, {"obj": self._session}, "vordr", entry.COMPLETE).get_completions(
             words, word)
         values = [item.value for item in found if item.type == "plain"]
         if not values and not word.startswith("-") and words[0] in COMMANDS:

@@ -26,7 +26,7 @@ _RUN: Final[dict[str, str]] = {
          "--gpus", "--group-add"), _PRIVILEGE),
     **dict.fromkeys(("--userns", "--pid", "--ipc", "--uts", "--cgroupns", "--isolation"), _SPACES),
     **dict.fromkeys(
-        ("--memory-swap", "--memory-reservation", "--memory-swappiness", "--kernel-memory", "-c",
+        ("--memory-swap", "--memory-reservation", "--memory-swappiness", "--kernel-memory",
          "--cpu-shares", "--cpu-period", "--cpu-quota", "--cpuset-cpus", "--cpuset-mems", "--blkio-weight",
          "--device-read-bps", "--device-write-bps", "--oom-kill-disable", "--oom-score-adj", "--ulimit",
          "--storage-opt", "--cgroup-parent"), _LIMITS),

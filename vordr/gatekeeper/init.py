@@ -37,8 +37,7 @@ def trust_init(
     the H of the logs' ids H-log-a, H-log-b, H-log-c. Files are 0600, folders 0700, all durable on return.
 
     Raises TrustStoreInvalid: there is a trust store already, or the disk failed; StateLocked: another one is
-    being made;
-    UsageError: no owner; KeyUnusable: an empty passphrase.
+    being made; UsageError: no owner; KeyUnusable: an empty passphrase.
     """
     if not owner.strip() or not owner.isprintable() or len(owner) > 200:
         raise UsageError("the owner's name must be 1 to 200 printable characters",

@@ -7,10 +7,9 @@ generation renames one folder into the trash, so it costs the same for a byte an
 from __future__ import annotations
 
 import os
-import shutil
-import stat
 from pathlib import Path
 
+from vordr.images import tree
 from vordr.images.space import full_disk_is_space_exhausted
 from vordr.model.errors import StateError
 from vordr.model.paths import Paths
@@ -75,36 +74,13 @@ def generation_size(paths: Paths, container: str, number: int) -> int:
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes on disk below ``folder``, never following symlinks nor leaving its file system."""
-    total, seen = 0, set()
-    try:
-        waiting, device = [str(folder)], os.lstat(folder).st_dev
-    except FileNotFoundError:
-        return 0
-    while waiting:
-        try:
-            entries = list(os.scandir(waiting.pop()))
-        except FileNotFoundError:
-            continue
-        for entry in entries:
-            try:
-                found = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if found.st_dev != device or (found.st_nlink > 1 and found.st_ino in seen):
-                continue
-            if stat.S_ISDIR(found.st_mode):
-                waiting.append(entry.path)
-            elif found.st_nlink > 1:
-                seen.add(found.st_ino)
-            total += found.st_blocks * 512
-    return total
+    """Bytes on disk below any folder, such as one in the trash; as generation_size."""
+    return tree.bytes_on_disk(folder)
 
 
 def discard(folder: Path) -> None:
     """Delete a folder that a container filled, for good; symlinks in it are not followed. Absent is fine."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    tree.delete(folder)
 
 
 def _move(source: Path, target: Path, number: int, container: str) -> bool:

@@ -25,6 +25,7 @@ _OPAQUE: Final = b".wh..wh..opq"
 _LARGEST_ID: Final = 2**32 - 2
 _CAPABILITY: Final = "security.capability"
 _LARGEST_XATTR: Final = 2048
+_DEEPEST: Final = 256
 
 
 class LayerRefused(ValueError):
@@ -181,6 +182,8 @@ def _parts(name: bytes) -> list[bytes]:
         raise LayerRefused(f"{_shown(name)} goes up with ..")
     if any(len(part) > 255 for part in parts):
         raise LayerRefused(f"{_shown(name)} has a component of more than 255 bytes")
+    if len(parts) > _DEEPEST:
+        raise LayerRefused(f"{_shown(name)} lies more than {_DEEPEST} folders deep")
     if b"\0" in name:
         raise LayerRefused(f"{_shown(name)} holds a NUL byte")
     return parts

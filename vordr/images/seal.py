@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import subprocess
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -26,7 +24,7 @@ from typing import Final
 
 import msgspec
 
-from vordr.images import mountapi
+from vordr.images import mountapi, tree
 from vordr.images.progress import Progress, silent
 from vordr.images.space import full_disk_is_space_exhausted
 from vordr.images.store import ImageStore
@@ -135,7 +133,7 @@ def clear_unfinished(paths: Paths) -> int:
     """Delete what a crash left of layers in the making; how many. Only while nothing is being sealed."""
     left = list(paths.layers.glob(f"{_UNFINISHED}*")) if paths.layers.is_dir() else []
     for folder in left:
-        shutil.rmtree(folder)
+        tree.delete(folder)
     return len(left)
 
 
@@ -178,22 +176,22 @@ def _make(store: ImageStore, layer: Layer, paths: Paths, progress: Progress, lim
     paths.layers.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         full_disk_is_space_exhausted(f"layer {layer.diff_id}"),
-        tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=paths.layers) as folder,
+        tree.temporary_folder(paths.layers, _UNFINISHED) as folder,
     ):
-        tree, image = Path(folder, "tree"), Path(folder, "image")
-        tree.mkdir(mode=0o755)
+        files, image = folder / "files", folder / "image"
+        files.mkdir(mode=0o755)
         with mountapi.closing(store.open(layer.blob)) as blob:
-            unpack(blob, layer.media_type, layer.diff_id, tree, limits, progress)
+            unpack(blob, layer.media_type, layer.diff_id, files, limits, progress)
         progress("sealing layer", 0, None)
-        make_erofs(tree, image, layer.diff_id)
+        make_erofs(files, image, layer.diff_id)
         return _put_in_place(image, paths.layer(layer.diff_id), layer.diff_id)
 
 
-def make_erofs(tree: Path, image: Path, diff_id: str) -> None:
-    """Write folder ``tree`` as an uncompressed EROFS image that depends on the tree and the diffID only."""
+def make_erofs(files: Path, image: Path, diff_id: str) -> None:
+    """Write folder ``files`` as an uncompressed EROFS image that depends on the files and the diffID only."""
     name = diff_id.removeprefix("sha256:")[:32]
     uuid = "-".join((name[:8], name[8:12], name[12:16], name[16:20], name[20:]))
-    command = ("mkfs.erofs", "--quiet", "--preserve-mtime", "-U", uuid, str(image), str(tree))
+    command = ("mkfs.erofs", "--quiet", "--preserve-mtime", "-U", uuid, str(image), str(files))
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(_BUILD_TIME), "LC_ALL": "C"}
     try:
         done = subprocess.run(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from vordr.model.errors import JournalCorrupt
@@ -21,26 +22,28 @@ _TABLES = (".ldb", ".sst")
 _SKIPPED = ("LOCK", "LOG", "LOG.old")
 
 
-def copy_database(source: Path, target: Path) -> None:
-    """Copy the database folder ``source`` to the new folder ``target``.
+def copy_database(
+    source: Path, target: Path, copy_file: Callable[[Path, Path], object] = shutil.copyfile
+) -> None:
+    """Copy the database folder ``source`` to the new folder ``target``, each file by ``copy_file``.
 
     :raises JournalCorrupt: there is no such folder, it cannot be read, or it never held still.
     """
     target.mkdir(mode=0o700)
     try:
         for _ in range(_ROUNDS):
-            if _round(source, target):
+            if _round(source, target, copy_file):
                 return
     except OSError as error:
         raise JournalCorrupt(f"the journal's database {source} cannot be copied: {error.strerror or error}")
     raise JournalCorrupt(f"the journal's database {source} changes too fast to be copied", remedy="try again")
 
 
-def _round(source: Path, target: Path) -> bool:
+def _round(source: Path, target: Path, copy_file: Callable[[Path, Path], object]) -> bool:
     before = _sizes(source)
     try:
         for name in filter(_is_version, before):
-            shutil.copyfile(source / name, target / name)
+            copy_file(source / name, target / name)
         listed = _sizes(source)
         if _versions(before) != _versions(listed):
             return False
@@ -50,7 +53,7 @@ def _round(source: Path, target: Path) -> bool:
         # Logs first, the oldest before all: they live shortest.
         for name in sorted(listed, key=lambda name: (name.endswith(_TABLES), name)):
             if not _is_version(name) and not (name.endswith(_TABLES) and copied.get(name) == listed[name]):
-                shutil.copyfile(source / name, target / name)
+                copy_file(source / name, target / name)
     except FileNotFoundError:
         return False
     return True

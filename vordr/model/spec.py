@@ -16,6 +16,10 @@ import msgspec
 from vordr.model.errors import UsageError
 
 NAME_GRAMMAR: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+HOSTNAME_GRAMMAR: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?")
+# execve(2) takes no argument longer than 128 KiB with its NUL; the journal no integer of 2^53 or more.
+LONGEST_TEXT: Final = 131_071
+LARGEST_LIMIT: Final = 2**52
 ENV_GRAMMAR: Final = re.compile(r"[^=\x00]+")
 
 
@@ -149,6 +153,19 @@ def check_name(name: str) -> str:
 _LEAST_MEMORY: Final = 6 * 1024 * 1024
 
 
+def check_text(word: str) -> str:
+    """Return ``word`` when a process can be given it and the journal can hold it; raises UsageError."""
+    try:
+        size = len(word.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise UsageError(f"{word[:80]!r} is not valid UTF-8") from None
+    if "\0" in word:
+        raise UsageError(f"a NUL byte is not allowed in {word[:80]!r}")
+    if size > LONGEST_TEXT:
+        raise UsageError(f"an argument of {size} bytes is longer than {LONGEST_TEXT}")
+    return word
+
+
 def check_spec(spec: ContainerSpec) -> ContainerSpec:
     """Return ``spec`` when its parts fit together; raises UsageError naming the option."""
     limits = (
@@ -159,6 +176,8 @@ def check_spec(spec: ContainerSpec) -> ContainerSpec:
     for value, least, message in limits:
         if value is not None and value < least:
             raise UsageError(message)
+        if value is not None and value > LARGEST_LIMIT:
+            raise UsageError(f"the limit {value} is too large")
     if spec.auto_remove and spec.restart.mode is not RestartMode.NO:
         raise UsageError("--rm and --restart exclude each other", remedy="leave one of them out")
     if spec.workdir is not None and not spec.workdir.startswith("/"):
@@ -167,9 +186,12 @@ def check_spec(spec: ContainerSpec) -> ContainerSpec:
         if ENV_GRAMMAR.fullmatch(name) is None:
             raise UsageError(f"invalid environment variable name {name!r}")
     texts = (spec.user or "", spec.hostname or "", spec.workdir or "")
-    for word in (*spec.command, *(spec.entrypoint or ()), *texts):
-        if "\0" in word:
-            raise UsageError("a NUL byte is not allowed in arguments")
+    labels = (word for pair in spec.labels.items() for word in pair)
+    for word in (*spec.command, *(spec.entrypoint or ()), *texts, *spec.environment, *labels):
+        check_text(word)
+    if spec.hostname is not None and HOSTNAME_GRAMMAR.fullmatch(spec.hostname) is None:
+        raise UsageError(
+            f"invalid host name {spec.hostname[:80]!r}", remedy="letters, digits, '.' and '-', at most 63")
     if spec.stop_signal is not None:
         parse_signal(spec.stop_signal)
     return spec

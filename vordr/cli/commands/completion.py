@@ -6,6 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from vordr.cli.command import HELP
+from vordr.cli.entry import COMPLETE
 
 
 @click.command("completion", context_settings=HELP)
@@ -19,4 +20,4 @@ def command(ctx: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None  # the choice above names click's own
     root = ctx.find_root()
-    print(kind(root.command, {}, "vordr", "_VORDR_COMPLETE").source())
+    print(kind(root.command, {}, "vordr", COMPLETE).source())

@@ -1,0 +1,103 @@
+"""Probe and doctor on this very host, and crun where it works: in a mount namespace with cgroup v2 alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vordr.model.paths import Paths
+from vordr.runtime import advisories, cgroups, doctor
+from vordr.runtime.probe import CgroupLayout, probe
+
+PATHS = Paths(Path("/var/lib/vordr"), Path("/run/vordr/0"))
+
+
+@pytest.fixture(autouse=True)
+def root() -> None:
+    if os.geteuid() != 0:
+        pytest.fail("needs root")
+
+
+def test_probing_is_quick_and_finds_what_runs_here() -> None:
+    probe()
+    best = min(_timed(probe) for _ in range(3))
+    assert best < 0.1
+    facts = probe()
+    assert facts.cgroup is not CgroupLayout.NONE and facts.conmon is not None and facts.runtimes
+
+
+def _timed(action: object) -> float:
+    began = time.perf_counter()
+    action()  # type: ignore[operator]  # a plain callable
+    return time.perf_counter() - began
+
+
+def test_doctor_fails_nothing_where_containers_run_and_leaves_no_mount_behind() -> None:
+    before = Path("/proc/self/mountinfo").read_text()
+    results = doctor.checks(probe(), PATHS)
+    assert [check.name for check in results if check.status is doctor.Status.FAIL] == []
+    assert Path("/proc/self/mountinfo").read_text() == before
+    assert len({check.name for check in results}) == len(results)
+    assert {check.category for check in results} >= {
+        "Runtime",
+        "Kernel",
+        "Storage",
+        "Control groups",
+        "Privileges",
+    }
+
+
+def test_the_installed_runc_package_is_judged_by_its_revision() -> None:
+    runc = probe().runtime("runc")
+    assert runc is not None
+    package = advisories.installed_package(runc)
+    assert package is not None and package.version and package.changelog
+    assert advisories.dpkg_newer("1.1.5+ds1-1+deb12u1", "1.1.5+ds1-1") is True
+    assert advisories.dpkg_newer("1.1.5~rc1", "1.1.5") is False
+
+
+def test_warming_changes_no_membership() -> None:
+    before = Path("/proc/self/cgroup").read_text()
+    cgroups.warm()
+    assert Path("/proc/self/cgroup").read_text() == before
+
+
+CRUN_TESTS = (
+    "calls_for or user_of_the_host or every_namespace or privileges or lead_out or refused_with_the_errno or exit_codes or paused"
+    " or told_apart or quietly or attached_before or terminal or exec or reap or killed_conmon or read_only or init"
+    " or missing_working"
+)
+
+
+def test_crun_passes_the_same_tests_under_cgroup_v2_alone() -> None:
+    """A fresh cgroup2 over /sys/fs/cgroup, seen by the inner run only (no controllers, so no limits)."""
+    script = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
+    here = Path(__file__).parent
+    words = [
+        "unshare",
+        "-m",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        str(here / "test_runtime_containers.py"),
+        "-k",
+        CRUN_TESTS,
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=150, cwd=here.parents[1])
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
