@@ -1,4 +1,4 @@
-"""What image tests share: tars built by hand, small images in a store, an instance's folders that clean up."""
+"""What image tests share: tars built by hand, small images in a store, an instance that cleans up."""
 
 from __future__ import annotations
 
@@ -80,16 +80,27 @@ def image_blobs(
 ) -> tuple[str, dict[str, bytes]]:
     """An image's manifest digest and all its blobs; ``layers`` are (media type, blob, tar)."""
     document = {
-        "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/sh"]},
-        "rootfs": {"type": "layers", "diff_ids": [sha256(tar) for _, _, tar in layers]}, **config,
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Cmd": ["/bin/sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [sha256(tar) for _, _, tar in layers]},
+        **config,
     }
     raw = json.dumps(document).encode()
-    manifest = json.dumps({
-        "schemaVersion": 2,
-        "mediaType": DOCKER_MANIFEST if docker else OCI_MANIFEST,
-        "config": {"mediaType": DOCKER_CONFIG if docker else OCI_CONFIG, "digest": sha256(raw), "size": len(raw)},
-        "layers": [{"mediaType": kind, "digest": sha256(blob), "size": len(blob)} for kind, blob, _ in layers],
-    }).encode()
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST if docker else OCI_MANIFEST,
+            "config": {
+                "mediaType": DOCKER_CONFIG if docker else OCI_CONFIG,
+                "digest": sha256(raw),
+                "size": len(raw),
+            },
+            "layers": [
+                {"mediaType": kind, "digest": sha256(blob), "size": len(blob)} for kind, blob, _ in layers
+            ],
+        }
+    ).encode()
     blobs = {sha256(content): content for content in (manifest, raw, *(blob for _, blob, _ in layers))}
     return sha256(manifest), blobs
 
@@ -98,7 +109,9 @@ def gzip_layer(tar: bytes, *, docker: bool = False) -> tuple[str, bytes, bytes]:
     return (f"{DOCKER_LAYER}.gzip" if docker else f"{OCI_LAYER}+gzip"), gzip.compress(tar, mtime=0), tar
 
 
-def write_layout(folder: Path, manifest: str, blobs: Mapping[str, bytes], media_type: str = OCI_MANIFEST) -> Path:
+def write_layout(
+    folder: Path, manifest: str, blobs: Mapping[str, bytes], media_type: str = OCI_MANIFEST
+) -> Path:
     """An OCI image layout folder of one image."""
     (folder / "blobs" / "sha256").mkdir(parents=True)
     for digest, content in blobs.items():
@@ -123,9 +136,20 @@ def busybox_folder(folder: Path) -> Path:
 def verdict_over(layers: Sequence[Layer]) -> Verdict:
     """A verdict as the gatekeeper would issue it for these layers."""
     return Verdict._issue(  # the door of gatekeeper.decide, used here to test what needs a verdict
-        manifest="sha256:" + "0" * 64, config="sha256:" + "1" * 64,
-        layers=tuple((layer.blob, layer.diff_id) for layer in layers), bundle="", trust="", policy="", epoch=1,
-        origin="adopted", attested_by="a test", keys=(), logs=(), evidence=(), decided=0, expires=1 << 52,
+        manifest="sha256:" + "0" * 64,
+        config="sha256:" + "1" * 64,
+        layers=tuple((layer.blob, layer.diff_id) for layer in layers),
+        bundle="",
+        trust="",
+        policy="",
+        epoch=1,
+        origin="adopted",
+        attested_by="a test",
+        keys=(),
+        logs=(),
+        evidence=(),
+        decided=0,
+        expires=1 << 52,
     )
 
 

@@ -25,6 +25,7 @@ from vordr.model.errors import (
     JournalStopped,
     StateLocked,
     VerificationRejected,
+    VordrError,
 )
 
 RECEIPT = answers.Receipt(txn="0190b0c0-0000-7000-8000-000000000001", seq=7, irreversible=("memory",))
@@ -89,7 +90,7 @@ class MemoryEngine:
             case arguments.AttachArgs():
                 return Reply(answers.Empty(), (_greeting(b"\x02hello"),))
             case arguments.ExecArgs():
-                return self._exec(args)
+                return self._exec(args, cancelled)
             case arguments.ExplainArgs():
                 return Reply(answers.ExplainAnswer(text="x" * int(args.txn or 0)))
             case arguments.HistoryArgs():
@@ -121,13 +122,15 @@ class MemoryEngine:
             self.cancelled.release()
         return Reply(answers.LogsAnswer(lines=()))
 
-    def _exec(self, args: arguments.ExecArgs) -> Reply:
+    def _exec(self, args: arguments.ExecArgs, cancelled: threading.Event) -> Reply:
         """A mutating act: waits for a FIFO, fails the journal, or crashes the process."""
         match args.command:
             case ("block", fifo):
                 self.waiting.release()
                 with open(fifo) as gate:
                     gate.read()
+                if cancelled.is_set():
+                    raise VordrError("the act was cancelled")
             case ("fail-journal",):
                 self.failed.set()
                 raise JournalStopped("fsync: Input/output error")

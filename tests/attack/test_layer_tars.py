@@ -51,51 +51,75 @@ ATTACKS = {
     "traversal by a folder": evil(entry(f"{UP}tmp", type=FOLDER, mode=0o777), refusal="goes up"),
     "absolute name": evil(entry("/tmp/x", b"owned", pax_headers={"path": "/tmp/x"}), refusal="absolute"),
     "symlink, then write through it": evil(
-        entry("s", type=SYMLINK, linkname="/tmp"), entry("s/x", b"owned"), refusal="no folder"),
+        entry("s", type=SYMLINK, linkname="/tmp"), entry("s/x", b"owned"), refusal="no folder"
+    ),
     "relative symlink, then write through it": evil(
-        entry("s", type=SYMLINK, linkname=f"{UP}tmp"), entry("s/x", b"owned"), refusal="no folder"),
+        entry("s", type=SYMLINK, linkname=f"{UP}tmp"), entry("s/x", b"owned"), refusal="no folder"
+    ),
     "chain of symlinks": evil(
-        entry("a", type=SYMLINK, linkname=".."), entry("b", type=SYMLINK, linkname="a/.."), entry("b/x", b"owned"),
-        refusal="no folder"),
+        entry("a", type=SYMLINK, linkname=".."),
+        entry("b", type=SYMLINK, linkname="a/.."),
+        entry("b/x", b"owned"),
+        refusal="no folder",
+    ),
     "symlink over an implied folder": evil(
-        entry("d/f", b"x"), entry("d", type=SYMLINK, linkname="/tmp"), refusal="twice"),
+        entry("d/f", b"x"), entry("d", type=SYMLINK, linkname="/tmp"), refusal="twice"
+    ),
     "write over a symlink": evil(
-        entry("s", type=SYMLINK, linkname=f"/tmp/{CANARY}"), entry("s", b"owned"), refusal="twice"),
+        entry("s", type=SYMLINK, linkname=f"/tmp/{CANARY}"), entry("s", b"owned"), refusal="twice"
+    ),
     "folder over a symlink": evil(
-        entry("s", type=SYMLINK, linkname="/tmp"), entry("s", type=FOLDER, mode=0o777), refusal="twice"),
+        entry("s", type=SYMLINK, linkname="/tmp"), entry("s", type=FOLDER, mode=0o777), refusal="twice"
+    ),
     "hard link to outside": evil(entry("h", type=LINK, linkname=f"{UP}etc/shadow"), refusal="goes up"),
     "hard link to an absolute name": evil(entry("h", type=LINK, linkname="/etc/shadow"), refusal="absolute"),
     "hard link through a symlink": evil(
-        entry("s", type=SYMLINK, linkname="/etc"), entry("h", type=LINK, linkname="s/shadow"), refusal="no earlier file"),
+        entry("s", type=SYMLINK, linkname="/etc"),
+        entry("h", type=LINK, linkname="s/shadow"),
+        refusal="no earlier file",
+    ),
     "hard link to a symlink, then write": evil(
-        entry("s", type=SYMLINK, linkname=f"/tmp/{CANARY}"), entry("h", type=LINK, linkname="s"), entry("h", b"owned"),
-        refusal="twice"),
+        entry("s", type=SYMLINK, linkname=f"/tmp/{CANARY}"),
+        entry("h", type=LINK, linkname="s"),
+        entry("h", b"owned"),
+        refusal="twice",
+    ),
     "disk as a device": evil(entry("sda", type=tarfile.BLKTYPE, devmajor=8), refusal="device node"),
-    "memory as a device": evil(entry("mem", type=tarfile.CHRTYPE, devmajor=1, devminor=1), refusal="device node"),
+    "memory as a device": evil(
+        entry("mem", type=tarfile.CHRTYPE, devmajor=1, devminor=1), refusal="device node"
+    ),
     "whiteout smuggled as a device": evil(entry("gone", type=tarfile.CHRTYPE), refusal="device node"),
     "duplicate file": evil(entry("honest", b"second"), refusal="twice"),
     "duplicate by another spelling": evil(entry(".//honest", b"second"), refusal="twice"),
     "overlayfs redirect": evil(
-        entry("d", type=FOLDER, pax_headers={"SCHILY.xattr.trusted.overlay.redirect": "/etc"}), refusal="reserved"),
+        entry("d", type=FOLDER, pax_headers={"SCHILY.xattr.trusted.overlay.redirect": "/etc"}),
+        refusal="reserved",
+    ),
     "overlayfs metacopy": evil(
-        entry("f", pax_headers={"SCHILY.xattr.trusted.overlay.metacopy": "x"}), refusal="reserved"),
+        entry("f", pax_headers={"SCHILY.xattr.trusted.overlay.metacopy": "x"}), refusal="reserved"
+    ),
     "whiteout of the parent": evil(entry("d/.wh..."), refusal="nothing that can exist"),
     "whiteout through a symlink": evil(
-        entry("s", type=SYMLINK, linkname="/tmp"), entry(f"s/.wh.{CANARY}"), refusal="no folder"),
+        entry("s", type=SYMLINK, linkname="/tmp"), entry(f"s/.wh.{CANARY}"), refusal="no folder"
+    ),
     "opaque mark through a symlink": evil(
-        entry("s", type=SYMLINK, linkname="/tmp"), entry("s/.wh..wh..opq"), refusal="no folder"),
+        entry("s", type=SYMLINK, linkname="/tmp"), entry("s/.wh..wh..opq"), refusal="no folder"
+    ),
     "name component too long": evil(entry("n" * 256), refusal="255"),
     "name too long": evil(entry("n/" * 2100 + "n"), refusal="bytes"),
     "nesting that ends programs which recurse": evil(entry("n/" * 1990 + "n"), refusal="256 folders deep"),
     "folders on the way beyond the entry limit": evil(
-        *(entry(f"{top}/" + "n/" * 250 + "n") for top in range(9)), refusal="2000 entries"),
+        *(entry(f"{top}/" + "n/" * 250 + "n") for top in range(9)), refusal="2000 entries"
+    ),
     "too many entries": evil(*(entry(f"f{number}") for number in range(2_100)), refusal="2000 entries"),
     "sparse file": evil(entry("f", pax_headers={"GNU.sparse.major": "1"}), refusal="sparse"),
     "size that lies": Attack(tar_of(entry("f", b"x" * 600))[:900], "before the end of a member"),
     "two archives, the second hidden behind one zero block": Attack(
-        tar_of(entry("f"))[:512] + bytes(512) + tar_of(entry("g")), "single zero block"),
+        tar_of(entry("f"))[:512] + bytes(512) + tar_of(entry("g")), "single zero block"
+    ),
     "checksum for readers that do not look": Attack(
-        tar_of(entry("f"))[:148] + b"0000000\0" + tar_of(entry("f"))[156:], "checksum"),
+        tar_of(entry("f"))[:148] + b"0000000\0" + tar_of(entry("f"))[156:], "checksum"
+    ),
     "no tar": Attack(b"\x7fELF" + b"\1" * 4096, "not a number"),
 }
 
@@ -140,7 +164,9 @@ def test_a_malicious_layer_leaves_no_sealed_file(attack: Attack, paths: Paths) -
 BOMB = tar_of(entry("zeros", bytes(32 << 20)))
 
 
-@pytest.mark.parametrize(("packing", "blob"), [("+gzip", gzip.compress(BOMB)), ("+zstd", zstd(BOMB))], ids=["gzip", "zstd"])
+@pytest.mark.parametrize(
+    ("packing", "blob"), [("+gzip", gzip.compress(BOMB)), ("+zstd", zstd(BOMB))], ids=["gzip", "zstd"]
+)
 def test_a_bomb_is_stopped_long_before_it_fills_the_disk(packing: str, blob: bytes, paths: Paths) -> None:
     store = ImageStore(paths)
     store.add_bytes(blob, sha256(blob))
@@ -161,14 +187,18 @@ def test_memory_of_the_child_is_bounded_by_the_kernel(tmp_path: Path) -> None:
 
 
 def test_links_that_point_out_are_kept_as_text_and_never_followed(tmp_path: Path) -> None:
-    target = unpacked(tar_of(entry("s", type=SYMLINK, linkname="/etc/shadow", mode=0o777, uid=12, mtime=7)), tmp_path)
+    target = unpacked(
+        tar_of(entry("s", type=SYMLINK, linkname="/etc/shadow", mode=0o777, uid=12, mtime=7)), tmp_path
+    )
     assert os.readlink(target / "s") == "/etc/shadow"
     assert Path("/etc/shadow").stat().st_uid == 0 and Path("/etc/shadow").stat().st_mtime != 7
 
 
 def test_set_id_bits_and_pipes_stay_but_nothing_runs_while_unpacking(tmp_path: Path) -> None:
     target = unpacked(
-        tar_of(entry("su", b"x", mode=0o6755, uid=1), entry("pipe", type=tarfile.FIFOTYPE, mode=0o600)), tmp_path)
+        tar_of(entry("su", b"x", mode=0o6755, uid=1), entry("pipe", type=tarfile.FIFOTYPE, mode=0o600)),
+        tmp_path,
+    )
     assert (target / "su").stat().st_mode & 0o7777 == 0o6755
     assert (target / "pipe").is_fifo()
 
@@ -217,8 +247,13 @@ def test_the_child_dies_with_the_engine(tmp_path: Path) -> None:
         "from pathlib import Path\nfrom vordr.images.unpack import unpack\n"
         f"unpack(0, {OCI_LAYER!r}, 'sha256:' + '0' * 64, Path({str(target)!r}))\n"
     )
-    (tmp_path / "blob").write_bytes(tar_of(entry("first", b"x"), *(entry(f"f{n}", b"y" * 4096) for n in range(9_000))))
-    with (tmp_path / "blob").open("rb") as blob, subprocess.Popen([sys.executable, "-c", script], stdin=blob) as engine:
+    (tmp_path / "blob").write_bytes(
+        tar_of(entry("first", b"x"), *(entry(f"f{n}", b"y" * 4096) for n in range(9_000)))
+    )
+    with (
+        (tmp_path / "blob").open("rb") as blob,
+        subprocess.Popen([sys.executable, "-c", script], stdin=blob) as engine,
+    ):
         while not (target / "first").exists():
             assert engine.poll() is None
         (outer,) = children(engine.pid)

@@ -108,7 +108,7 @@ class Instance:
 
     def vordr(
         self, *words: str, code: int | None = 0, input: str | None = None, timeout: float = 60,
-        environment: Mapping[str, str] | None = None, stderr_to_stdout: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> Done:
         """Run ``vordr WORDS``, which must end with ``code`` (None: any)."""
         ran = subprocess.run(
@@ -135,7 +135,7 @@ class Instance:
         from vordr.cli.shapes import plain
 
         with self.engine() as engine:
-            found: dict[str, Any] = plain(engine.inspect(name))
+            found: dict[str, Any] = json.loads(json.dumps(plain(engine.inspect(name))))
         return {**found["container"], "digest": found["digest"], "busy": found["busy"]}
 
     def state(self, name: str) -> str:
@@ -162,6 +162,21 @@ class Instance:
     def sh(self, name: str, script: str) -> str:
         """What a shell script inside a running container says."""
         return self.vordr("exec", name, "sh", "-c", script).out
+
+    def undo_last(self) -> Done:
+        return self.vordr("undo", "--last", "--yes")
+
+    def head(self) -> int:
+        """Number of the newest record."""
+        with self.engine() as engine:
+            return engine.audit().records
+
+    def assert_sound(self) -> None:
+        """The audit holds, and no transaction is open."""
+        told = self.json("audit", "--chain")
+        assert told["ok"], told
+        still_open = [act for act in self.json("history", "-n", "1000")["acts"] if act["status"] == "open"]
+        assert not still_open, still_open
 
     # -- the service -------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A small world to run containers in: an instance's folders, a busybox root file system, a driver, a verdict."""
+"""A small world to run containers in: an instance's folders, a busybox root, a driver, a verdict."""
 
 from __future__ import annotations
 

@@ -23,8 +23,16 @@ def paths(tmp_path: Path) -> Paths:
 def test_a_new_generation_is_empty_and_owned_by_the_range(paths: Paths) -> None:
     folder = generations.open_generation(paths, "c", 1, IDS)
     upper, work = folder / "upper", folder / "work"
-    assert (upper.stat().st_uid, upper.stat().st_gid, upper.stat().st_mode & 0o777) == (IDS.first, IDS.first, 0o755)
-    assert (work.stat().st_uid, work.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0, 0o700, 0o700)
+    assert (upper.stat().st_uid, upper.stat().st_gid, upper.stat().st_mode & 0o777) == (
+        IDS.first,
+        IDS.first,
+        0o755,
+    )
+    assert (work.stat().st_uid, work.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (
+        0,
+        0o700,
+        0o700,
+    )
 
 
 def test_opening_again_is_harmless_while_empty_and_refused_when_not(paths: Paths) -> None:

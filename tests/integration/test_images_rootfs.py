@@ -30,10 +30,22 @@ from vordr.model.state import Layer
 C = "c" * 64
 OTHER = IdRange(4_000_000)
 TARS = (
-    tar_of(entry("./", type=FOLDER, mode=0o755), entry("a/one", b"1", uid=10), entry("a/two", b"2"), entry("b/x", b"x"),
-           entry("d/old", b"o"), entry("same", b"bottom")),
-    tar_of(entry("a/.wh.two"), entry("b/.wh..wh..opq"), entry("b/y", b"y"), entry("d", type=FOLDER), entry(".wh.d"),
-           entry("same", b"top")),
+    tar_of(
+        entry("./", type=FOLDER, mode=0o755),
+        entry("a/one", b"1", uid=10),
+        entry("a/two", b"2"),
+        entry("b/x", b"x"),
+        entry("d/old", b"o"),
+        entry("same", b"bottom"),
+    ),
+    tar_of(
+        entry("a/.wh.two"),
+        entry("b/.wh..wh..opq"),
+        entry("b/y", b"y"),
+        entry("d", type=FOLDER),
+        entry(".wh.d"),
+        entry("same", b"top"),
+    ),
 )
 
 
@@ -49,9 +61,12 @@ class Stack:
         sealed = {layer.diff_id: seal.seal_layer(store, layer, paths) for layer in self.layers}
         self.descriptors = [seal.open_sealed(paths, sealed[layer.diff_id]) for layer in self.layers]
 
-    def mount(self, *generations: int, container: str = C, ids: IdRange = IDS, read_only: bool = False) -> Path:
+    def mount(
+        self, *generations: int, container: str = C, ids: IdRange = IDS, read_only: bool = False
+    ) -> Path:
         return rootfs.mount_rootfs(
-            self.paths, container, self.descriptors, generations, ids, verdict_over(self.layers), read_only)
+            self.paths, container, self.descriptors, generations, ids, verdict_over(self.layers), read_only
+        )
 
     def unmount(self, container: str = C) -> None:
         rootfs.unmount_rootfs(self.paths, container)
@@ -163,7 +178,9 @@ def test_a_root_in_use_still_goes_away_at_once(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("done", range(1, 5))
-def test_a_half_made_mount_is_taken_down_whole(stack: Stack, done: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_made_mount_is_taken_down_whole(
+    stack: Stack, done: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, calls = mountapi.attach, []
 
     def failing(mount: int, target: str) -> None:
@@ -180,7 +197,9 @@ def test_a_half_made_mount_is_taken_down_whole(stack: Stack, done: int, monkeypa
     stack.mount(1)
 
 
-def test_a_crash_between_mounts_is_cleaned_by_a_later_unmount(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_between_mounts_is_cleaned_by_a_later_unmount(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rootfs, "unmount_rootfs", lambda paths, container: None)
     monkeypatch.setattr(rootfs, "_overlay", lambda *arguments: (_ for _ in ()).throw(OSError(5, "crash")))
     with pytest.raises(RuntimeFailed):
@@ -197,8 +216,9 @@ def test_no_mount_of_a_container_reaches_another_mount_namespace(stack: Stack) -
     place.mkdir(parents=True)
     subprocess.run(["mount", "--bind", place, place], check=True)
     subprocess.run(["mount", "--make-shared", place], check=True)
-    other = subprocess.Popen(["unshare", "--mount", "--propagation", "slave", "cat"],
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "slave", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
         assert other.stdin and other.stdout
         other.stdin.write(b"x\n")
@@ -350,7 +370,9 @@ def test_a_loop_device_without_a_mount_is_freed(stack: Stack) -> None:
     assert not os.path.exists(f"/sys/block/{Path(device).name}/loop/backing_file")
 
 
-def test_a_kernel_without_single_lowers_mounts_by_one_string(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_without_single_lowers_mounts_by_one_string(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = mountapi.fsconfig
 
     def old_kernel(context: int, key: str, value: str | None = None) -> None:
@@ -402,7 +424,9 @@ def test_containers_mount_and_unmount_from_many_threads(stack: Stack) -> None:
 
 def test_namespaces_are_kept_for_their_range_and_bounded() -> None:
     kept = userns.UserNamespaces(kept=2)
-    first, again, *others = (kept.open(IdRange(start)) for start in (70_000, 70_000, 200_000, 300_000, 70_000))
+    first, again, *others = (
+        kept.open(IdRange(start)) for start in (70_000, 70_000, 200_000, 300_000, 70_000)
+    )
     inodes = [os.fstat(descriptor).st_ino for descriptor in (first, again, *others)]
     assert inodes[0] == inodes[1] and inodes[0] != inodes[4] and len(set(inodes)) == 4
     for descriptor in (first, again, *others):

@@ -24,9 +24,18 @@ CAPABILITY = bytes.fromhex("0100000200200000" + "00" * 12)
 TAR = tar_of(
     entry("./", type=FOLDER, mode=0o711, mtime=5),
     entry("etc/", type=FOLDER, mode=0o1750, uid=1, gid=2, mtime=6),
-    entry("etc/file", b"content" * 100, mode=0o4755, uid=3, gid=4, pax_headers={
-        "mtime": "7.25", "SCHILY.xattr.security.capability": CAPABILITY.decode("utf-8", "surrogateescape"),
-        "SCHILY.xattr.user.note": "x"}),
+    entry(
+        "etc/file",
+        b"content" * 100,
+        mode=0o4755,
+        uid=3,
+        gid=4,
+        pax_headers={
+            "mtime": "7.25",
+            "SCHILY.xattr.security.capability": CAPABILITY.decode("utf-8", "surrogateescape"),
+            "SCHILY.xattr.user.note": "x",
+        },
+    ),
     entry("etc/again", type=LINK, linkname="etc/file"),
     entry("etc/link", type=SYMLINK, linkname="/outside", uid=5, mtime=8),
     entry("implied/f" + "n" * 200, b"y"),
@@ -124,7 +133,9 @@ def test_the_image_does_not_depend_on_the_order_in_which_files_were_made(tmp_pat
     assert images[0].read_bytes() == images[1].read_bytes()
 
 
-def test_a_flipped_byte_breaks_the_seal_and_remaking_mends_it(paths: Paths, store: ImageStore, layer: Layer) -> None:
+def test_a_flipped_byte_breaks_the_seal_and_remaking_mends_it(
+    paths: Paths, store: ImageStore, layer: Layer
+) -> None:
     sealed = seal.seal_layer(store, layer, paths)
     flip_a_byte(paths.layer(layer.diff_id))
     with pytest.raises(SealBroken) as caught:
@@ -135,7 +146,9 @@ def test_a_flipped_byte_breaks_the_seal_and_remaking_mends_it(paths: Paths, stor
     assert remade.sha256 == sealed.sha256
 
 
-def test_a_flipped_byte_is_found_though_the_times_were_set_back(paths: Paths, store: ImageStore, layer: Layer) -> None:
+def test_a_flipped_byte_is_found_though_the_times_were_set_back(
+    paths: Paths, store: ImageStore, layer: Layer
+) -> None:
     sealed = seal.seal_layer(store, layer, paths)
     path = paths.layer(layer.diff_id)
     before = path.stat()
@@ -185,7 +198,9 @@ def test_anything_else_in_place_of_the_sealed_file_is_refused(
         seal.open_sealed(paths, sealed)
 
 
-def test_an_equal_copy_is_hashed_accepted_and_gets_a_new_stamp(paths: Paths, store: ImageStore, layer: Layer) -> None:
+def test_an_equal_copy_is_hashed_accepted_and_gets_a_new_stamp(
+    paths: Paths, store: ImageStore, layer: Layer
+) -> None:
     sealed = seal.seal_layer(store, layer, paths)
     path = paths.layer(layer.diff_id)
     make_writable(path)
@@ -207,7 +222,9 @@ def test_an_unchanged_stamp_is_not_hashed_again(paths: Paths, store: ImageStore,
         seal.open_sealed(paths, msgspec.structs.replace(sealed, stamp="0:0:0:0:0"))
 
 
-def test_scrubbing_hashes_every_file_and_says_why_one_fails(paths: Paths, store: ImageStore, layer: Layer) -> None:
+def test_scrubbing_hashes_every_file_and_says_why_one_fails(
+    paths: Paths, store: ImageStore, layer: Layer
+) -> None:
     good = seal.seal_layer(store, layer, paths)
     bad = seal.seal_layer(store, layer_of(store, tar_of(entry("other", b"x" * 9000))), paths)
     gone = Seal(diff_id="sha256:" + "9" * 64, sha256="0" * 64, size=1, stamp="")
@@ -224,7 +241,9 @@ def test_removing_a_sealed_layer_is_idempotent(paths: Paths, store: ImageStore, 
     assert list(paths.layers.iterdir()) == []
 
 
-def test_a_layer_of_another_diff_id_is_refused_and_leaves_nothing(paths: Paths, store: ImageStore, layer: Layer) -> None:
+def test_a_layer_of_another_diff_id_is_refused_and_leaves_nothing(
+    paths: Paths, store: ImageStore, layer: Layer
+) -> None:
     wrong = msgspec.structs.replace(layer, diff_id="sha256:" + "1" * 64)
     with pytest.raises(ImageUnreadable, match="other bytes than its diffID"):
         seal.seal_layer(store, wrong, paths)

@@ -157,15 +157,18 @@ def test_kernel_secrets_are_masked(world: World) -> None:
 SYSCALLS = """
 import ctypes, json, os
 libc = ctypes.CDLL(None, use_errno=True)
-numbers = {"bpf": 321, "keyctl": 250, "userfaultfd": 323, "io_uring_setup": 425, "clone3": 435, "unknown": 999}
+numbers = {
+    "bpf": 321, "keyctl": 250, "userfaultfd": 323, "io_uring_setup": 425, "clone3": 435, "unknown": 999,
+}
 found = {}
 for name, number in numbers.items():
     ctypes.set_errno(0)
     found[name] = (libc.syscall(number, 0, 0, 0, 0, 0), ctypes.get_errno())
 import socket
+kinds = {38: 5, 16: socket.SOCK_RAW}
 for name, family in (("alg", 38), ("vsock", 40), ("netlink", 16), ("inet", 2), ("unix", 1)):
     try:
-        socket.socket(family, socket.SOCK_RAW if family == 16 else socket.SOCK_DGRAM if family != 38 else 5).close()
+        socket.socket(family, kinds.get(family, socket.SOCK_DGRAM)).close()
         found[name] = (0, 0)
     except OSError as error:
         found[name] = (-1, error.errno)
@@ -174,7 +177,7 @@ print(json.dumps(found))
 
 
 def test_system_calls_are_refused_with_the_errno_that_programs_fall_back_on(world: World) -> None:
-    """A Python of the host runs in the container's place: its filter is loaded by the runtime all the same."""
+    """A Python of the host runs in the container; its filter is the same (numbers of x86_64)."""
     container, bundle, _ = world.prepare(sys.executable, "-c", SYSCALLS)
     config = json.loads((bundle / "config.json").read_text())
     for folder in ("/usr", "/lib", "/lib64", *{str(Path(sys.base_prefix)), str(Path(sys.prefix))}):
@@ -521,15 +524,28 @@ def test_without_stdin_the_process_reads_nothing(world: World) -> None:
     assert world.run("/bin/cat") == (0, "")
 
 
+# Says its terminal's size as soon as that changes.
+ON_RESIZE = "trap 'stty size; exit 0' WINCH; tty; while :; do sleep 1 & wait; done"
+
+
 def test_a_terminal_is_one_stream_and_follows_its_size(world: World) -> None:
-    container, _ = world.create("/bin/sh", "-c", "tty; read line; stty size", tty=True, stdin=True)
+    container, _ = world.create("/bin/sh", "-c", ON_RESIZE, tty=True, stdin=True)
     connection = attach.connect_attach(world.paths, container)
     world.driver.start(container)
+    connection.settimeout(20)
+    assert connection.recv(100) == bytes([attach.Stream.STDOUT]) + b"/dev/pts/0\r\n"
     attach.resize(world.paths, container, 33, 77)
-    assert connection.recv(100)[0] == attach.Stream.STDOUT
-    connection.send(b"go\n")
-    assert b"33 77" in packets(connection)[attach.Stream.STDOUT]
+    assert packets(connection) == {attach.Stream.STDOUT: b"33 77\r\n"}
     assert world.wait(container).code == 0
+    connection.close()
+
+
+def test_a_terminal_takes_what_is_typed(world: World) -> None:
+    container, _ = world.create("/bin/sh", "-c", "read line; echo got $line", tty=True, stdin=True)
+    connection = attach.connect_attach(world.paths, container)
+    world.driver.start(container)
+    connection.send(b"this\n")
+    assert b"got this" in packets(connection)[attach.Stream.STDOUT]
     connection.close()
 
 
@@ -568,12 +584,12 @@ def test_exec_has_no_more_privileges_than_the_container(world: World, sleeper: s
 
 
 def test_exec_in_a_terminal_follows_its_size(world: World, sleeper: str) -> None:
-    handle = execute(world, sleeper, "/bin/sh", "-c", "read line; stty size", tty=True)
-    attach.resize(world.paths, sleeper, 44, 99, handle.session)
+    handle = execute(world, sleeper, "/bin/sh", "-c", ON_RESIZE, tty=True)
     assert handle.attach is not None
-    handle.attach.send(b"go\n")
-    code, output = executed(handle)
-    assert code == 0 and b"44 99" in output[attach.Stream.STDOUT]
+    handle.attach.settimeout(20)
+    assert b"/dev/pts" in handle.attach.recv(100)
+    attach.resize(world.paths, sleeper, 44, 99, handle.session)
+    assert executed(handle) == (0, {attach.Stream.STDOUT: b"44 99\r\n"})
 
 
 def test_exec_takes_stdin_to_its_end(world: World, sleeper: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from memory_engine import MemoryEngine
 
-from vordr.engine.channel import dial, listen
+from vordr.engine.channel import Channel, dial, listen
 from vordr.engine.remote import RemoteEngine
 from vordr.formats import frames
 from vordr.model import arguments
@@ -44,7 +44,7 @@ class Served:
         self.server = Server(self.engine, listen(self.path, group=GROUP), group=GROUP, limit=limit,
                              reserved=reserved, drain=5)
         self.codes: list[int] = []
-        self.thread = threading.Thread(target=lambda: self.codes.append(self.server.run()))
+        self.thread = threading.Thread(target=lambda: self.codes.append(self.server.run()), daemon=True)
         self.thread.start()
 
     def stop(self) -> int:
@@ -170,6 +170,33 @@ def test_a_service_that_came_back_is_used_again(root: Path) -> None:
         second = Served(root)
         remote.call("version", arguments.NoArgs())
     assert second.stop() == 0
+
+
+def test_a_connection_closed_between_two_calls_is_replaced_without_a_word(root: Path) -> None:
+    """As when the service lets an idle connection go at the very moment it is used again."""
+    answer = {"version": "0", "pid": 1, "root": "/", "containers": 0, "started": 0}
+
+    def serve(listening: socket.socket) -> None:
+        for _ in range(2):
+            listening.setblocking(True)
+            connected, _ = listening.accept()
+            channel = Channel(connected)
+            channel.receive()
+            channel.shutdown(socket.SHUT_RD)  # what comes next cannot be heard, and looks well until sent
+            channel.send({"id": 1, "answer": answer, "files": 0})
+            kept.append(channel)
+
+    kept: list[Channel] = []
+    with listen(root / "vordr.sock", group=None) as listening:
+        serving = threading.Thread(target=serve, args=(listening,), daemon=True)
+        serving.start()
+        with RemoteEngine(root / "vordr.sock") as remote:
+            for _ in range(2):
+                assert remote.call("version", arguments.NoArgs()).answer.pid == 1
+        serving.join(20)
+    assert len(kept) == 2
+    for channel in kept:
+        channel.close()
 
 
 def test_a_stop_in_the_middle_of_a_wait_says_so(root: Path) -> None:

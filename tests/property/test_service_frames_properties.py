@@ -60,7 +60,7 @@ def converse(root: Path, watch: HangupWatch, data: bytes, cuts: list[int]) -> li
     ours, theirs = socket.socketpair()
     connection = Connection(
         Channel(ours, max_frame=MAX_REQUEST), Caller("uid:0", Scope.ADMIN), MemoryEngine(root), watch)
-    serving = threading.Thread(target=connection.serve)
+    serving = threading.Thread(target=connection.serve, daemon=True)
     serving.start()
     with theirs:
         theirs.settimeout(20)

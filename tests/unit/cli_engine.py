@@ -187,6 +187,10 @@ class MemoryEngine(Engine):
 
     _adopt = _remove_image
 
+    def _wake(self, args: Any) -> Any:
+        self._find(args.container)
+        return answers.Empty()
+
     def _resize(self, args: Any) -> Any:
         return answers.Empty()
 

@@ -144,7 +144,8 @@ def test_a_closed_pipe_is_quiet():
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as pipe:
         process = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, cwd=os.path.dirname(__file__))
+            [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE,
+            cwd=os.path.dirname(__file__))
         os.close(writing)
         pipe.read(1)
     _, err = process.communicate(timeout=30)

@@ -41,7 +41,8 @@ def test_every_option_reaches_the_engine(capfd, tmp_path, monkeypatch):
         capfd, "--rm", "--name", "web", "-e", "A=b=c", "--env", "NOT_HERE", "--env-file", str(env_file),
         "-w", "/srv", "-u", "1000:1000", "-it", "--read-only", "-m", "64m", "--cpus", "1.5", "--pids-limit",
         "50", "--entrypoint", "sh", "--init", "--network", "host", "-l", "k=v", "-l", "bare",
-        "--hostname", "h", "--stop-signal", "INT", "--stop-timeout", "3", "--verify", "hello", "--", "-c", "true")
+        "--hostname", "h", "--stop-signal", "INT", "--stop-timeout", "3", "--verify", "hello",
+        "--", "-c", "true")
     assert args.auto_remove and args.tty and args.stdin and args.read_only and args.init
     assert args.environment == {"FILE": "1", "A": "b=c", "FROM_HERE": "there"}
     assert (args.name, args.workdir, args.user, args.hostname) == ("web", "/srv", "1000:1000", "h")

@@ -23,7 +23,9 @@ PACKED = {
     "plain": (Compression.NONE, CONTENT),
     "gzip": (Compression.GZIP, gzip.compress(CONTENT)),
     "gzip of many members": (
-        Compression.GZIP, b"".join(gzip.compress(CONTENT[at:at + 7000]) for at in range(0, len(CONTENT), 7000))),
+        Compression.GZIP,
+        b"".join(gzip.compress(CONTENT[at : at + 7000]) for at in range(0, len(CONTENT), 7000)),
+    ),
     "zstd": (Compression.ZSTD, zstd(CONTENT)),
     "zstd of two frames": (Compression.ZSTD, zstd(CONTENT[:262_144]) + zstd(CONTENT[262_144:])),
 }

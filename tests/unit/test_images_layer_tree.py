@@ -15,7 +15,9 @@ CAPABILITY = bytes.fromhex("0100000200200000" + "00" * 12)
 
 
 def member(name: bytes, kind: Type = Type.FILE, **fields: Any) -> Member:
-    return Member(**{"name": name, "type": kind, "mode": 0o644, "uid": 0, "gid": 0, "size": 0, "mtime": 0, **fields})
+    return Member(
+        **{"name": name, "type": kind, "mode": 0o644, "uid": 0, "gid": 0, "size": 0, "mtime": 0, **fields}
+    )
 
 
 def tree_of(*given: Member, limits: Limits = DEFAULT_LIMITS) -> LayerTree:
@@ -52,7 +54,10 @@ def test_a_folder_may_be_named_again_and_the_root_may_be_named() -> None:
 
 def test_a_hard_link_may_name_an_earlier_file_or_symlink() -> None:
     tree = tree_of(member(b"a"), symlink(b"s", b"/anywhere"))
-    assert [tree.admit(link(name, b"./" + to)).place.link for name, to in ((b"x", b"a"), (b"y", b"s"))] == [b"a", b"s"]  # type: ignore[union-attr]  # a hard link always has a place
+    assert [tree.admit(link(name, b"./" + to)).place.link for name, to in ((b"x", b"a"), (b"y", b"s"))] == [
+        b"a",
+        b"s",
+    ]  # type: ignore[union-attr]  # a hard link always has a place
 
 
 REFUSED = {
@@ -111,8 +116,14 @@ def test_file_capabilities_and_user_attributes_are_kept_and_labels_of_the_builde
 
 
 def test_whiteouts_hide_names_below_whatever_their_order() -> None:
-    tree = tree_of(member(b"a/.wh.gone"), member(b"a/.wh.kept"), member(b"a/kept"), folder(b"d"), member(b".wh.d"),
-                   member(b"o/.wh..wh..opq"))
+    tree = tree_of(
+        member(b"a/.wh.gone"),
+        member(b"a/.wh.kept"),
+        member(b"a/kept"),
+        folder(b"d"),
+        member(b".wh.d"),
+        member(b"o/.wh..wh..opq"),
+    )
     assert tree.whiteouts() == [b"a/gone"]
     assert tree.opaque() == [b"d", b"o"]
 

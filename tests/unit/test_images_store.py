@@ -37,10 +37,17 @@ def test_a_blob_that_was_added_is_read_back_and_listed(store: ImageStore) -> Non
     assert store.remove(DIGEST) and not store.remove(DIGEST) and not store.has(DIGEST)
 
 
-@pytest.mark.parametrize(("content", "size", "why"), [
-    (BLOB[:-1], len(BLOB), "1 bytes early"), (BLOB + b"x", len(BLOB), "longer"), (BLOB[::-1], len(BLOB), "has the digest"),
-])
-def test_a_blob_that_is_not_its_digest_leaves_nothing(store: ImageStore, content: bytes, size: int, why: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "size", "why"),
+    [
+        (BLOB[:-1], len(BLOB), "1 bytes early"),
+        (BLOB + b"x", len(BLOB), "longer"),
+        (BLOB[::-1], len(BLOB), "has the digest"),
+    ],
+)
+def test_a_blob_that_is_not_its_digest_leaves_nothing(
+    store: ImageStore, content: bytes, size: int, why: str
+) -> None:
     with pytest.raises(ImageUnreadable, match=why):
         store.add(io.BytesIO(content), DIGEST, size)
     assert files(store) == ["index.json", "oci-layout"]

@@ -9,8 +9,10 @@ from vordr.runtime.failures import runtime_error
 
 NOT_FOUND = (
     'runc create failed: unable to start container process: exec: "nope": executable file not found in $PATH',
-    'runc create failed: unable to start container process: exec: "/nope": stat /nope: no such file or directory',
-    'time="2026-01-01T00:00:00Z" level=error msg="exec failed: unable to start container process: exec: \\"nope\\":'
+    'runc create failed: unable to start container process: exec: "/nope": stat /nope: no such file or '
+    "directory",
+    'time="2026-01-01T00:00:00Z" level=error msg="exec failed: unable to start container process: exec: '
+    '\\"nope\\":'
     ' executable file not found in $PATH"',
     "executable file `nope` not found in $PATH: No such file or directory",
 )
@@ -21,8 +23,8 @@ NOT_EXECUTABLE = (
     "exec /bin/bad: exec format error",
 )
 OTHER = (
-    "runc create failed: unable to start container process: error during container init: error mounting x: no such "
-    "file or directory",
+    "runc create failed: unable to start container process: error during container init: error mounting x: "
+    "no such file or directory",
     'chdir to cwd ("/nodir") set in config.json failed: no such file or directory',
     "setrlimit (RLIM_MEMLOCK): Operation not permitted",
     "",

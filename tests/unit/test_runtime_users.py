@@ -19,7 +19,8 @@ def rootfs(tmp_path: Path) -> Path:
     etc = tmp_path / "rootfs" / "etc"
     etc.mkdir(parents=True)
     (etc / "passwd").write_text(
-        "# comment\nroot:x:0:0:root:/root:/bin/sh\nann:x:1000:1001:Ann:/home/ann:/bin/sh\nbroken:x:y:z\n42:x:7:7::/n:\n"
+        "# comment\nroot:x:0:0:root:/root:/bin/sh\nann:x:1000:1001:Ann:/home/ann:/bin/sh\n"
+        "broken:x:y:z\n42:x:7:7::/n:\n"
     )
     (etc / "group").write_text("root:x:0:\nann:x:1001:\nwheel:x:10:bob,ann\nstaff:x:50:ann\nbad:x:q:ann\n")
     return tmp_path / "rootfs"

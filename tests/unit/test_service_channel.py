@@ -135,8 +135,8 @@ def test_a_frame_larger_than_the_socket_holds_arrives_whole_with_its_descriptor(
 def test_droppable_frames_never_block_and_never_tear_a_later_frame() -> None:
     ours, theirs = socket.socketpair()
     sender, receiver = Channel(ours), Channel(theirs)
-    taken = 0
-    while sender.send_or_drop({"n": taken, "pad": "p" * 30_000}):
+    taken = 0  # the last of them is cut where the socket is full, and the rest held back
+    while sender.send_or_drop({"n": taken, "pad": "p" * 100_000}):
         taken += 1
     assert not sender.send_or_drop({"n": "dropped"})
     sending = threading.Thread(target=lambda: sender.send({"n": "last"}))

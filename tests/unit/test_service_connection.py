@@ -34,7 +34,7 @@ class World:
         self.watch = HangupWatch()
         self.connection = Connection(
             Channel(ours, max_frame=MAX_REQUEST), caller, self.engine, self.watch, patience)
-        self.thread = threading.Thread(target=self.connection.serve)
+        self.thread = threading.Thread(target=self.connection.serve, daemon=True)
         self.thread.start()
 
     def ask(self, operation: str, number: int = 1, **args: Any) -> dict[str, Any]:

@@ -34,6 +34,8 @@ from vordr.model.records import (
     Step,
     act_key,
     busy_key,
+    container_key,
+    trash_key,
 )
 from vordr.model.verdict import Verdict
 
@@ -205,7 +207,11 @@ class Transactions:
         return plan.verdicts.get(wanted) if wanted is not None else None
 
     def manifest(self, step: Step) -> str | None:
-        container = step.args.get("container") or self.journal.get("containers/" + step.subject[10:])
+        """Manifest digest of the image behind a container's step; the container may be in the trash still."""
+        ident = step.subject.removeprefix("container/")
+        container = step.args.get("container") or self.journal.get(container_key(ident))
+        if container is None:
+            container = (self.journal.get(trash_key(ident)) or {}).get("container")
         return None if container is None else str(container["image"])
 
     # -- the end -----------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ def for_each(session: Session, targets: Iterable[str], act: Callable[[str], Any]
         try:
             answer = act(target)
         except VordrError as error:
-            code = code or report(error, session)
+            failed = report(error, session)
+            code = code or failed
             continue
         if session.json:
             print_json(act_json(answer))

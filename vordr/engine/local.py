@@ -22,6 +22,7 @@ from vordr.actors.root import GATEKEEPER, IMAGES, ServicePerformer, Tree, plant
 from vordr.actors.transaction import Transactions
 from vordr.actors.tree import stop_tree
 from vordr.actors.world import Exit
+from vordr.engine import settings
 from vordr.engine.aftermath import Aftermath
 from vordr.engine.handlers import HANDLERS
 from vordr.engine.host import Call, Host, entropy
@@ -49,8 +50,6 @@ from vordr.runtime.driver import choose
 from vordr.runtime.exits import ExitNotice, ExitWatcher
 from vordr.runtime.probe import HostFacts, probe
 
-EFFECT_WORKERS: Final = 64
-TRASH_DAYS: Final = 30
 # One instance's folders, and who may enter: the mapped root user of a container walks through 0711.
 _FOLDERS: Final = (
     ("containers", 0o711), ("trash", 0o711), ("layers", 0o700), ("exits", 0o700), ("bundles", 0o700),
@@ -171,9 +170,10 @@ class _Parts:
     def __init__(self, paths: Paths, lock: int) -> None:
         self.lock = lock
         self.failed = threading.Event()
+        self.settings = settings.load(paths.config)
         self.host_key = load_host_key(paths)
         self.clock = SystemClock()
-        self.effects = EffectPool(EFFECT_WORKERS)
+        self.effects = EffectPool(self.settings.effect_workers)
         self.facts: HostFacts = probe()
         self.directory: list[ContainerDirectory] = []
         self.watcher = ExitWatcher(paths.exits, self._on_exit)
@@ -226,7 +226,7 @@ def _own(paths: Paths) -> int:
 
 def _assemble(cls: type[LocalEngine], paths: Paths, parts: _Parts, store: JournalStore) -> LocalEngine:
     """Plant the tree and connect its parts."""
-    clock = parts.clock
+    clock, trash_days = parts.clock, parts.settings.trash_days
     later: list[Aftermath] = []
 
     def on_decision(decision: Decision) -> None:
@@ -238,13 +238,13 @@ def _assemble(cls: type[LocalEngine], paths: Paths, parts: _Parts, store: Journa
 
     tree_box: list[Tree] = []
     tree = plant(
-        paths, store, clock=clock, effects=parts.effects, trash_days=TRASH_DAYS, entropy=entropy,
+        paths, store, clock=clock, effects=parts.effects, trash_days=trash_days, entropy=entropy,
         on_decision=on_decision, on_fatal=on_fatal)
     tree_box.append(tree)
     journal = tree.journal
     secrets = SecretStore(paths)
     world = KernelWorld(
-        paths, journal, secrets, parts.facts, lambda: choose(parts.facts, paths), parts.watcher,
+        paths, journal, secrets, parts.facts, lambda: choose(parts.facts, paths, parts.settings.runtime), parts.watcher,
         lambda manifest, seal, broken: later[0].broken_seal(manifest, seal, broken))
     changes = threading.Condition()
 
@@ -253,7 +253,7 @@ def _assemble(cls: type[LocalEngine], paths: Paths, parts: _Parts, store: Journa
             changes.notify_all()
 
     around = Surroundings(
-        journal=journal, world=world, boot_id=host_boot_id(), trash_days=TRASH_DAYS, entropy=entropy,
+        journal=journal, world=world, boot_id=host_boot_id(), trash_days=trash_days, entropy=entropy,
         after_exit=lambda container: later[0].after_exit(container), changed=changed)
     directory = ContainerDirectory(tree.containers, journal, lambda: around)
     parts.directory.append(directory)
@@ -268,7 +268,7 @@ def _assemble(cls: type[LocalEngine], paths: Paths, parts: _Parts, store: Journa
     host = Host(
         paths=paths, clock=clock, journal=journal, transactions=transactions, gatekeeper=gatekeeper,
         library=library, store=images, secrets=secrets, containers=directory, world=world,
-        facts=parts.facts, host_key=parts.host_key.public, trash_days=TRASH_DAYS, started=clock.now_us(),
+        facts=parts.facts, host_key=parts.host_key.public, trash_days=trash_days, started=clock.now_us(),
         changes=changes)
     later.append(Aftermath(host, parts.effects))
     return cls(host, tree, parts)

@@ -82,10 +82,7 @@ def open_layout(
 
 def manifest_of(layout: Path) -> str:
     """The digest of the layout's manifest for this host; follows indexes. Raises ImageUnreadable."""
-    try:
-        index = _read_file(layout / "index.json", MAX_DOCUMENT)
-    except FileNotFoundError:
-        raise ImageUnreadable(f"{layout}: has no index.json") from None
+    index = _read_file(layout / "index.json", MAX_DOCUMENT)
     for _ in range(_DEEPEST_INDEX):
         digest = find_manifest(index).digest
         content = read_blob(layout, digest, MAX_DOCUMENT)
@@ -115,10 +112,7 @@ def import_layout(
 
 def read_blob(layout: Path, digest: str, limit: int) -> bytes:
     """A small blob of a layout folder, not yet hashed. Raises ImageUnreadable."""
-    try:
-        return _read_file(_blob_path(layout, digest), limit)
-    except FileNotFoundError:
-        raise ImageUnreadable(f"{layout}: blob {digest} is missing") from None
+    return _read_file(_blob_path(layout, digest), limit)
 
 
 def _blob_path(layout: Path, digest: str) -> Path:
@@ -140,8 +134,6 @@ def _open_file(path: Path) -> int:
     """A descriptor of a plain file: a layout from elsewhere may hold pipes, or links to the host's files."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
     except OSError as error:
         raise ImageUnreadable(f"{path}: {error.strerror}") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

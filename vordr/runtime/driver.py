@@ -25,6 +25,7 @@ _GONE: Final = re.compile(
     r"does not exist|container not found|not running|process already finished|no such process|no such file",
     re.IGNORECASE,
 )
+_NOT_PAUSED: Final = re.compile(r"not paused", re.IGNORECASE)  # runc; crun does not mind
 _DEADLINE_S: Final = 30.0
 
 
@@ -82,8 +83,11 @@ class Driver:
         self._call("pause", check_id(container))
 
     def resume(self, container: str) -> None:
-        """Thaw them."""
-        self._call("resume", check_id(container))
+        """Thaw them; those that are not frozen (any more: a SIGKILL thaws, too) go on as they are."""
+        completed = self._call("resume", check_id(container), check=False)
+        words = completed.stderr.decode(errors="replace")
+        if completed.code != 0 and not _NOT_PAUSED.search(words):
+            raise failed(completed)
 
     def delete(self, container: str, *, force: bool = False) -> bool:
         """Forget a container that ended; with ``force`` kill it first. False when there was none."""
@@ -133,19 +137,21 @@ class Driver:
         return run((self.program, f"--root={self.state_root}", *words), timeout=_DEADLINE_S, check=check)
 
 
-def choose(facts: HostFacts, paths: Paths) -> Driver:
+def choose(facts: HostFacts, paths: Paths, wanted: str = "auto") -> Driver:
     """The runtime for this host: on cgroup v2 crun, then runc; else runc alone, since crun refuses the rest.
 
-    Raises RuntimeNotFound when the runtime or conmon is not installed.
+    ``wanted`` other than auto is taken as it is. Raises RuntimeNotFound when the runtime or conmon is not installed.
     """
     order = ("crun", "runc") if facts.cgroup is CgroupLayout.V2 else ("runc",)
+    if wanted != "auto":
+        order = (wanted,)
     program = next((found for name in order if (found := facts.runtime(name)) is not None), None)
     if program is None or facts.conmon is None:
-        wanted = ([] if program else [order[-1]]) + ([] if facts.conmon else ["conmon"])
+        missing = ([] if program else [order[-1]]) + ([] if facts.conmon else ["conmon"])
         refused = program is None and facts.runtimes
         why = f" (crun does not work with cgroup {facts.cgroup})" if refused else ""
         raise RuntimeNotFound(
-            f"not installed: {' and '.join(wanted)}{why}", remedy=install_command(*wanted)
+            f"not installed: {' and '.join(missing)}{why}", remedy=install_command(*missing)
         )
     return driver_for(program, facts.conmon, paths)
 
