@@ -244,7 +244,8 @@ def _assemble(cls: type[LocalEngine], paths: Paths, parts: _Parts, store: Journa
     journal = tree.journal
     secrets = SecretStore(paths)
     world = KernelWorld(
-        paths, journal, secrets, parts.facts, lambda: choose(parts.facts, paths, parts.settings.runtime), parts.watcher,
+        paths, journal, secrets, parts.facts,
+        lambda: choose(parts.facts, paths, parts.settings.runtime), parts.watcher,
         lambda manifest, seal, broken: later[0].broken_seal(manifest, seal, broken))
     changes = threading.Condition()
 

@@ -34,7 +34,7 @@ _RUNTIMES: Final = ("auto", "runc", "crun")
 def load(path: Path) -> Settings:
     """The settings in ``path``; the defaults when there is no file.
 
-    Raises ConfigUnparsable (not TOML, not UTF-8) or ConfigInvalid (unknown key, wrong value), naming the file.
+    Raises ConfigUnparsable (not TOML, not UTF-8) or ConfigInvalid (unknown key, wrong value), with the file.
     """
     try:
         raw = path.read_bytes()
@@ -70,7 +70,8 @@ def _check(key: str, value: Any, place: str) -> None:
     if key == "runtime":
         if value not in _RUNTIMES:
             raise ConfigInvalid(
-                f"{place}: runtime must be one of {', '.join(_RUNTIMES)}, not {value!r}", details={"key": key})
+                f"{place}: runtime must be one of {', '.join(_RUNTIMES)}, not {value!r}",
+                details={"key": key})
         return
     least, most = _BOUNDS[key]
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:

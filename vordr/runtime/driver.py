@@ -140,7 +140,8 @@ class Driver:
 def choose(facts: HostFacts, paths: Paths, wanted: str = "auto") -> Driver:
     """The runtime for this host: on cgroup v2 crun, then runc; else runc alone, since crun refuses the rest.
 
-    ``wanted`` other than auto is taken as it is. Raises RuntimeNotFound when the runtime or conmon is not installed.
+    ``wanted`` other than auto is taken as it is. Raises RuntimeNotFound when the runtime or conmon is not
+    installed.
     """
     order = ("crun", "runc") if facts.cgroup is CgroupLayout.V2 else ("runc",)
     if wanted != "auto":
