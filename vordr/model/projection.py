@@ -49,10 +49,10 @@ def _begin(record: Record) -> dict[str, Any]:
         cause=record.cause, principal=record.principal,
         plan=tuple(msgspec.convert(s, Step) for s in args.get("plan", ())),
         seq=record.seq, time=record.time, origin=args.get("origin"), undoes=args.get("undoes"),
-        reversible=bool(args.get("reversible", True)),
+        reversible=bool(args.get("reversible", True)), holds=tuple(args.get("holds", ())),
     )
     writes: dict[str, Any] = {act_key(record.txn): _builtins(act), open_key(record.txn): record.seq}
-    writes.update({busy_key(subject): record.txn for subject in args.get("holds", ())})
+    writes.update({busy_key(held): record.txn for held in act.holds})
     return writes
 
 
@@ -60,10 +60,9 @@ def _end(record: Record, read: Read) -> dict[str, Any]:
     act = _act(record, read)
     committed = record.kind is Kind.COMMIT
     status = ActStatus.COMMITTED if committed else ActStatus.ABORTED
-    act = msgspec.structs.replace(act, status=status, end=record.seq, intent=None)
+    act = msgspec.structs.replace(act, status=status, end=record.seq, intent=None, takes_back=None)
     writes: dict[str, Any] = {act_key(record.txn): _builtins(act), open_key(record.txn): None}
-    for subject in record.args.get("releases", ()):
-        writes[busy_key(subject)] = None
+    writes.update({busy_key(held): None for held in act.holds})
     if committed:
         # A redo undoes an undo: the act below it is live again.
         for txn, by in _undo_marks(act, read):
@@ -94,8 +93,10 @@ def project(record: Record, read: Read) -> dict[str, Any]:
         case Kind.COMMIT | Kind.ABORT:
             writes = _end(record, read)
         case Kind.INTENT:
-            step = Step(subject=record.subject, operation=record.operation, args=record.args)
-            act = msgspec.structs.replace(_act(record, read), intent=step)
+            step = Step(
+                subject=record.subject, operation=record.operation, args=dict(record.args.get("step", {})))
+            act = msgspec.structs.replace(
+                _act(record, read), intent=step, takes_back=record.args.get("compensates"))
             writes = {act_key(record.txn): _builtins(act)}
         case Kind.DONE:
             act = _act(record, read)
@@ -104,10 +105,10 @@ def project(record: Record, read: Read) -> dict[str, Any]:
                 before=record.before, after=record.after, inverse=record.inverse, seq=record.seq,
                 compensates=record.args.get("compensates"),
             )
-            act = msgspec.structs.replace(act, steps=(*act.steps, done), intent=None)
+            act = msgspec.structs.replace(act, steps=(*act.steps, done), intent=None, takes_back=None)
             writes = {act_key(record.txn): _builtins(act), **_step_writes(record)}
         case Kind.FAILED:
-            act = msgspec.structs.replace(_act(record, read), intent=None)
+            act = msgspec.structs.replace(_act(record, read), intent=None, takes_back=None)
             writes = {act_key(record.txn): _builtins(act), **_step_writes(record)}
         case _:
             writes = _step_writes(record)

@@ -1,7 +1,9 @@
 """Journal records and the projection keys they write (design §4; bytes in docs/formats.md).
 
-A record's ``args`` of kind *done* carries ``writes``: the exact projection puts (value) and deletes (null)
-that its step made, so the projection is a function of the records alone and an auditor can rebuild it.
+The ``args`` of a *begin* are those of the whole plan; those of *intent* and *done* hold the step's own args
+under ``step`` and, in ``compensates``, the number of the record that the step takes back. A *done* carries
+``writes`` besides: the exact projection puts (value) and deletes (null) that its step made, so the projection
+is a function of the records alone and an auditor can rebuild it.
 """
 
 from __future__ import annotations
@@ -119,7 +121,9 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
     ``origin`` is the act of which this is a consequence (an exit, a policy restart, the removal by --rm).
     ``undoes`` names the act that this one undid; ``undone_by`` the act that undid this one.
-    ``intent`` is the step whose intent has no outcome yet. ``seq`` and ``end`` are record numbers.
+    ``intent`` is the step whose intent has no outcome yet, ``takes_back`` the record number of the step that
+    it compensates, if it does. ``seq`` and ``end`` are record numbers. ``holds`` are the subjects and names
+    that nobody else may begin with before this act has ended.
     """
 
     txn: str
@@ -136,8 +140,10 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     status: ActStatus = ActStatus.OPEN
     steps: tuple[StepDone, ...] = ()
     intent: Step | None = None
+    takes_back: int | None = None
     end: int | None = None
     reversible: bool = True
+    holds: tuple[str, ...] = ()
 
 
 def container_key(container: str) -> str:
@@ -157,7 +163,7 @@ def trash_key(item: str) -> str:
 
 
 def act_key(txn: str) -> str:
-    """Acts sort by time of begin, because a txn is a UUIDv7."""
+    """Acts sort by the millisecond of their begin (a txn is a UUIDv7); within it only ``seq`` orders them."""
     return f"acts/{txn}"
 
 

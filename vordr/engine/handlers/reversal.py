@@ -25,6 +25,7 @@ from vordr.model.errors import (
     ContainerNotFound,
     ImageNotFound,
     NothingToUndo,
+    PolicyDenied,
     UndoBlocked,
     UndoExpired,
     UndoPartial,
@@ -32,6 +33,7 @@ from vordr.model.errors import (
 )
 from vordr.model.image_steps import image_digest
 from vordr.model.lifecycle import ROWS, Op, State
+from vordr.model.operations import Scope
 from vordr.model.plan import (
     UndoPlan,
     choose,
@@ -99,6 +101,7 @@ def _trash(host: Host) -> list[TrashItem]:
 
 def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -> Reply:
     plan: UndoPlan = planned()
+    _authorise(call, plan)
     _check_possible(host, plan)
     if dry_run:
         return Reply(_answer(host, plan, None))
@@ -106,6 +109,7 @@ def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -
     def make() -> Plan:
         nonlocal plan
         plan = planned()
+        _authorise(call, plan)
         _check_possible(host, plan)
         told = " and ".join(a.summary for a in plan.origins) or ", ".join(a.summary for a in plan.acts)
         touched = dict.fromkeys(step.subject for step in plan.steps)
@@ -127,6 +131,16 @@ def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -
             details={"partial": partial, "txn": finished.act.txn},
             remedy=f"vordr explain {finished.act.txn}")
     return Reply(_answer(host, plan, finished))
+
+
+def _authorise(call: Call, plan: UndoPlan) -> None:
+    """Each step of an undo is authorised as a direct call would be: who vouches is an administrator's word."""
+    for step in plan.steps:
+        vouches = step.operation == "describe" and set(step.args) - {"names"}
+        if vouches and call.caller.scope is not Scope.ADMIN:
+            raise PolicyDenied(
+                f"this takes back an adoption, which needs scope admin; {call.caller.principal} has "
+                f"{call.caller.scope}", remedy="ask an administrator of this host (uid 0)")
 
 
 def _check_possible(host: Host, plan: UndoPlan) -> None:
