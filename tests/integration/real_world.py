@@ -251,7 +251,9 @@ class Instance:
 
 def groups_of(container: str) -> list[Path]:
     """The control groups of a container and of its conmon, in every hierarchy (v1 and unified)."""
-    return [*CGROUPS.glob(f"**/vordr/{container}*"), *CGROUPS.glob(f"**/vordr/conmon-{container}*")]
+    parents = (*CGROUPS.glob("*/vordr"), CGROUPS / "vordr")
+    groups = [parent / name for parent in parents for name in (container, f"conmon-{container}")]
+    return [group for group in groups if group.exists()]
 
 
 def pids_with(*parts: str) -> list[int]:

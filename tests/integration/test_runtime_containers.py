@@ -474,6 +474,17 @@ def test_a_new_watcher_hears_of_exits_of_before_it(world: World) -> None:
     assert world.wait(container).code == 9
 
 
+def test_an_exit_file_of_an_earlier_process_is_not_taken_for_this_ones(world: World) -> None:
+    container, bundle, _ = world.prepare("/bin/sh", "-c", "exit 2")
+    (world.paths.exits / container).write_text("99")
+    conmon.create(
+        world.paths, container, bundle, world.driver, tty=False, stdin=False, log=world.paths.log(container),
+        verdict=some_verdict())
+    assert not (world.paths.exits / container).exists()
+    world.driver.start(container)
+    assert world.wait(container).code == 2
+
+
 def test_reap_kills_removes_everything_and_may_be_repeated(world: World, sleeper: str) -> None:
     state = world.driver.state(sleeper)
     assert state is not None

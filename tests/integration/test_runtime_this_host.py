@@ -80,7 +80,7 @@ def test_crun_passes_the_same_tests_under_cgroup_v2_alone() -> None:
     here = Path(__file__).parent
     within = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
     tests = [str(here / "test_runtime_containers.py"), "-k", CRUN_TESTS]
-    words = [*within, sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    words = [*within, sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(words, capture_output=True, text=True, timeout=150, cwd=here.parents[1])
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

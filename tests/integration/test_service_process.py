@@ -41,7 +41,7 @@ class Service:
 
     def ends(self) -> int:
         try:
-            _, self.log = self.process.communicate(timeout=30)
+            _, self.log = self.process.communicate(timeout=15)  # well below the time for acts to end
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()

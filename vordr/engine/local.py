@@ -41,11 +41,13 @@ from vordr.model.errors import (
     StateError,
     StateLocked,
     UsageError,
+    VordrError,
 )
 from vordr.model.operations import REGISTRY, Scope
 from vordr.model.paths import Paths
 from vordr.model.records import Cause, Draft, Kind
 from vordr.model.spec import NetworkMode
+from vordr.runtime import cgroups
 from vordr.runtime.driver import choose
 from vordr.runtime.exits import ExitNotice, ExitWatcher
 from vordr.runtime.probe import HostFacts, probe
@@ -138,6 +140,8 @@ class LocalEngine(Engine):
         if self.failed.is_set():
             raise JournalStopped("the journal has stopped: nothing can be recorded, so nothing may happen")
         authorise(caller, row.name, row.scope, args)
+        if row.mutating:
+            self._parts.warm_up()
         call = Call(caller, files, on_event, cancelled or threading.Event())
         return HANDLERS[operation](self.host, call, args)
 
@@ -182,6 +186,13 @@ class _Parts:
     def _on_exit(self, notice: ExitNotice) -> None:
         exit = Exit(notice.code, notice.time_us, sure=notice.code is not None)
         self.directory[0].ended(notice.container, exit)
+
+    def warm_up(self) -> None:
+        """Have the kernel's wait for the first write to a control group over before it is in the way."""
+        try:
+            self.effects.submit(cgroups.warm, on_done=lambda result, error: None)
+        except VordrError:
+            pass  # a full or closing pool: then the wait is where it would have been
 
     def watcher_start(self) -> None:
         self.watcher.start()

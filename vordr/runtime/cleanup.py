@@ -26,7 +26,7 @@ def reap(paths: Paths, container: str, driver: Driver) -> None:
     check_id(container)
     if not driver.delete(container, force=True):
         # A runtime that died half-way may have left processes without state of its own.
-        cgroups.kill_all(container)
+        pass
     cgroups.remove(container)
     for part in _PARTS:
         shutil.rmtree(paths.container_run(container) / part, ignore_errors=True)

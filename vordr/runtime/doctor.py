@@ -269,8 +269,8 @@ def _storage(found: Findings) -> Iterator[Check]:
     if found.trials.get("fs-verity", "not tried"):
         yield Check(
             area, "fs-verity", Status.WARN,
-            f"no fs-verity below {found.folder}: a sealed layer is checked by its stamp at each start, and in"
-            " full by scrub only")
+            f"no fs-verity below {found.folder}: a sealed layer is checked by its stamp at each start, and"
+            " hashed when that changed")
     else:
         yield Check(area, "fs-verity", Status.PASS, "the kernel itself can check sealed layers (fs-verity)")
     if found.trials.get("immutable flag", "not tried"):
@@ -292,7 +292,7 @@ def _monitor(found: Findings) -> Iterator[Check]:
         if kind in found.mounted:
             yield Check(area, name, Status.PASS, f"{name} is mounted")
         else:
-            yield Check(area, name, Status.WARN, f"{name} is not mounted: the monitor does so when it starts",
+            yield Check(area, name, Status.WARN, f"{name} is not mounted (a monitor needs it)",
                         f"mount -t {kind} {kind} {target}")
     if found.btf:
         yield Check(area, "btf", Status.PASS, "the kernel describes its types (BTF)")

@@ -134,7 +134,7 @@ def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -
 
 
 def _authorise(call: Call, plan: UndoPlan) -> None:
-    """Each step of an undo is authorised as a direct call would be: who vouches is an administrator's word."""
+    """As a direct call would be: who vouches for an image is an administrator's word."""
     for step in plan.steps:
         vouches = step.operation == "describe" and set(step.args) - {"names"}
         if vouches and call.caller.scope is not Scope.ADMIN:
