@@ -35,7 +35,7 @@ class Stage:
         print(f"\n{BOLD}{text}{PLAIN}", flush=True)
 
     def run(self, line: str, *, code: int = 0, show: bool = True) -> str:
-        """Run ``vordr LINE``; its output, which is shown. Raises SystemExit when it ends with another code."""
+        """Run ``vordr LINE`` and show it; its output. Raises SystemExit when it ends with another code."""
         if show:
             print(f"{DIM}$ vordr {line}{PLAIN}", flush=True)
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""An engine in memory behind the real service: what it does is chosen by the request, and tests can wait on it.
+"""An engine in memory behind the real service: each request chooses what it does, and tests can wait on it.
 
 As a program it is the service (``memory_engine.py service …``) or its keeper (``memory_engine.py keeper …``),
 with the real code around this engine.

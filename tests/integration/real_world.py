@@ -98,7 +98,11 @@ class Instance:
         self.inside = tuple(inside)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("VORDR_")}, "VORDR_ROOT": str(self.root)}
-        if trust:
+        self.trust = trust
+
+    def begin(self) -> None:
+        """Start the service, and make keys, logs and a trust store if wished."""
+        if self.trust:
             self.vordr("trust", "init", "--owner", "Acceptance")
 
     # -- commands ----------------------------------------------------------------------------------
@@ -107,7 +111,7 @@ class Instance:
         return [*self.inside, str(VORDR), *words]
 
     def vordr(
-        self, *words: str, code: int | None = 0, input: str | None = None, timeout: float = 60,
+        self, *words: str, code: int | None = 0, input: str | None = None, timeout: float = 40,
         environment: Mapping[str, str] | None = None,
     ) -> Done:
         """Run ``vordr WORDS``, which must end with ``code`` (None: any)."""
@@ -173,10 +177,10 @@ class Instance:
 
     def assert_sound(self) -> None:
         """The audit holds, and no transaction is open."""
-        told = self.json("audit", "--chain")
-        assert told["ok"], told
-        still_open = [act for act in self.json("history", "-n", "1000")["acts"] if act["status"] == "open"]
-        assert not still_open, still_open
+        with self.engine() as engine:
+            told, acts = engine.audit(), engine.history(limit=100_000).acts
+        assert told.ok, told
+        assert [act for act in acts if act.status == "open"] == []
 
     # -- the service -------------------------------------------------------------------------------
 
@@ -229,7 +233,7 @@ class Instance:
         assert not left, left
 
     def clear_folder(self) -> None:
-        subprocess.run([*self.inside, "chattr", "-R", "-i", str(self.root / "layers")], check=False,
+        subprocess.run(["chattr", "-R", "-i", str(self.root / "layers")], check=False,
                        capture_output=True)
         shutil.rmtree(self.home)
         for folder in (self.paths.run / "c", self.paths.run / "runc", self.paths.run):
@@ -299,11 +303,23 @@ def _await(descriptor: int, pid: int, seconds: float) -> None:
 @contextlib.contextmanager
 def instance(**more: Any) -> Iterator[Instance]:
     """An instance that is gone, without a trace, after the block."""
-    made = Instance(**more)
+    with ending(Instance(**more)) as made:
+        yield made
+
+
+I = TypeVar("I", bound=Instance)
+
+
+@contextlib.contextmanager
+def ending(made: I) -> Iterator[I]:
+    """Close the instance; when the block failed, its own error is the one that is told."""
     try:
+        made.begin()
         yield made
     except BaseException:
         with contextlib.suppress(Exception):
             made.close()
+        with contextlib.suppress(OSError):
+            made.clear_folder()
         raise
     made.close()

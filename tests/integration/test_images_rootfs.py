@@ -389,12 +389,22 @@ def test_a_kernel_without_single_lowers_mounts_by_one_string(
     assert mounts_below(stack.paths.run) == []
 
 
-def test_the_kernels_own_words_are_in_the_error(stack: Stack) -> None:
+def test_the_kernels_own_words_are_in_the_error() -> None:
+    with (
+        mountapi.closing(mountapi.fsopen("overlay")) as context,
+        pytest.raises(OSError, match="overlay: Unknown parameter 'no_such_option'"),
+    ):
+        mountapi.fsconfig(context, "no_such_option", "1")
+
+
+def test_a_mount_that_the_kernel_refuses_is_reported_and_leaves_nothing(stack: Stack) -> None:
     work = work_folder(stack.paths, C, 1)
-    work.rmdir()
-    work.write_text("no folder")
-    with pytest.raises((RuntimeFailed, NotADirectoryError)):
-        stack.mount(1)
+    subprocess.run(["mount", "-t", "tmpfs", "elsewhere", work], check=True)
+    try:
+        with pytest.raises(RuntimeFailed, match="cannot mount .* of cccccccccccc: fs"):
+            stack.mount(1)
+    finally:
+        subprocess.run(["umount", work], check=True)
     assert mounts_below(stack.paths.run) == []
 
 

@@ -211,3 +211,17 @@ def test_access_needs_credentials_and_an_auth_file_gives_them(
         token = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         auth.write_text(json.dumps({"auths": {closed.address: {"auth": token}}}))
         assert pull(ref(closed, "app:v1"), store, auth_file=auth) == manifest
+
+
+def test_bytes_are_hashed_here_too_whatever_skopeo_lets_pass(
+    tmp_path: Path, store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program in skopeo's place that gives a valid manifest under a digest that is not its own."""
+    manifest, blobs = image_blobs([BASE])
+    (tmp_path / "manifest").write_bytes(blobs[manifest])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "skopeo").write_text(f"#!/bin/sh\nexec /bin/cat {tmp_path}/manifest\n")
+    (tmp_path / "bin" / "skopeo").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(ImageUnreadable, match="other bytes for sha256:0000"):
+        pull(reference.parse("localhost:1/app@sha256:" + "0" * 64), store)

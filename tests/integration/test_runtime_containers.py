@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -506,6 +507,27 @@ def test_reap_ends_processes_that_the_runtime_forgot(world: World, sleeper: str)
     assert select.select([descriptor], [], [], 0)[0]
     os.close(descriptor)
     assert cleanup.leftovers(world.paths, sleeper, world.driver) == ()
+
+
+def test_reap_is_not_held_up_by_an_attached_client_that_does_not_read(world: World) -> None:
+    container, _ = world.create("/bin/yes", stdin=True)
+    connection = attach.connect_attach(world.paths, container)
+    world.driver.start(container)
+    # conmon is stuck once its log stops growing while the process still writes.
+    log, sizes = world.paths.log(container), [-1, 0]
+    while sizes[-1] == 0 or sizes[-1] != sizes[-2]:
+        select.select([], [], [], 0.1)
+        sizes.append(log.stat().st_size)
+    cleanup.reap(world.paths, container, world.driver)
+    assert cleanup.leftovers(world.paths, container, world.driver) == ()
+    connection.close()
+
+
+def test_many_at_once_all_start_and_all_their_ends_are_heard(world: World) -> None:
+    codes = range(24)
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(lambda code: world.run("/bin/sh", "-c", f"exit {code}")[0], codes))
+    assert found == list(codes)
 
 
 # -- output ------------------------------------------------------------------------------------------

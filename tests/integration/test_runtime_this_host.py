@@ -68,9 +68,9 @@ def test_warming_changes_no_membership() -> None:
 
 
 CRUN_TESTS = (
-    "calls_for or user_of_the_host or every_namespace or privileges or lead_out or refused_with_the_errno"
-    " or exit_codes or paused or told_apart or quietly or attached_before or terminal or exec or reap"
-    " or killed_conmon or read_only or init or missing_working"
+    "calls_for or user_of_the_host or every_namespace or privileges or refused_with_the_errno"
+    " or signal_from_outside or paused or told_apart or quietly or attached_before or terminal or exec"
+    " or reap_kills or killed_conmon or read_only or init or missing_working"
 )
 
 

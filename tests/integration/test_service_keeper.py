@@ -204,6 +204,6 @@ def test_the_clients_side_imports_nothing_heavy() -> None:
     code = "import sys, vordr.engine.opening, vordr.model.operations; print(*sys.modules)"
     loaded = set(subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
-    heavy = {"plyvel", "pykka", "cryptography", "structlog", "logging", "asyncio", "subprocess", "transitions",
-             "in_toto", "pyroute2", "vordr.engine.local", "vordr.service", "vordr.actors"}
+    heavy = {"plyvel", "pykka", "cryptography", "structlog", "logging", "asyncio", "subprocess",
+             "transitions", "in_toto", "pyroute2", "vordr.engine.local", "vordr.service", "vordr.actors"}
     assert not heavy & loaded

@@ -1,4 +1,4 @@
-"""The service as a process of its own, the engine in memory: signals, readiness, the lock, the journal's end."""
+"""The service as a process of its own, the engine in memory: signals, readiness, lock, failure."""
 
 from __future__ import annotations
 

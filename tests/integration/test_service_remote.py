@@ -28,8 +28,8 @@ from vordr.model.errors import (
     VordrError,
     from_wire,
 )
+from vordr.service.accepting import Server
 from vordr.service.connection import MAX_REQUEST
-from vordr.service.server import Server
 
 GROUP = 4242
 NOBODY = 65534

@@ -34,7 +34,9 @@ json_values = st.recursive(
     max_leaves=12,
 )
 arguments = st.dictionaries(
-    st.sampled_from(["image", "container", "timeout", "package", "command", "limit"]), json_values | st.text())
+    st.sampled_from(["image", "container", "timeout", "package", "command", "limit"]),
+    json_values | st.text(),
+)
 sound = st.fixed_dictionaries(
     {"id": st.integers(), "operation": st.sampled_from(SAFE)}, optional={"args": arguments})
 bent = st.fixed_dictionaries(

@@ -46,7 +46,10 @@ def container(name: str = "web", state: State = State.RUNNING, **fields: Any) ->
         base |= {"started": None, "pid": None}
     if state is State.STOPPED:
         base |= {"finished": NOW - 2 * MINUTE, "exit_code": 0, "pid": None}
-    return ContainerState(**(base | fields))
+    made = base | fields
+    spec = made["spec"]
+    entrypoint = spec.entrypoint or ()
+    return ContainerState(**({"arguments": (*entrypoint, *spec.command)} | made))
 
 
 def image(*names: str, **fields: Any) -> ImageState:
@@ -79,7 +82,8 @@ class MemoryEngine(Engine):
         self.answered = threading.Condition()
 
     def call(
-        self, operation: str, args: arguments.Args, *, files: Sequence[int] = (), on_event: OnEvent | None = None
+        self, operation: str, args: arguments.Args, *, files: Sequence[int] = (),
+        on_event: OnEvent | None = None,
     ) -> Reply:
         row = REGISTRY[operation]
         assert type(args) is row.args, f"{operation} takes {row.args.__name__}, got {type(args).__name__}"

@@ -15,7 +15,8 @@ def world() -> MemoryEngine:
     spec = ContainerSpec(
         command=("-v",), memory=64 << 20, cpu_millis=1500, environment={"SECRET": "hmac-sha256:00"},
         labels={"a": "b"}, restart=RestartPolicy(RestartMode.ON_FAILURE, 3))
-    return MemoryEngine(container(spec=spec), container("db", State.STOPPED, exit_code=4), images=[image()])
+    web = container(spec=spec, arguments=("/bin/hello", "-v"))
+    return MemoryEngine(web, container("db", State.STOPPED, exit_code=4), images=[image()])
 
 
 def test_inspect_is_a_list_in_dockers_shape(capfd):

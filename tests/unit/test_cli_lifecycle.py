@@ -29,11 +29,14 @@ def test_each_container_is_acted_on_and_named(capfd, words, operation, before, a
 
 
 def test_one_bad_name_stops_none_of_the_others_and_every_error_is_told(capfd):
-    engine = MemoryEngine(container("web"), container("db"))
-    outcome = Program(engine, capfd)("stop", "nope", "web", "gone", "db")
+    engine = MemoryEngine(container("web"), container("db"), container("old", State.STOPPED))
+    outcome = Program(engine, capfd)("stop", "nope", "web", "old", "db")
     assert outcome.out == "web\ndb\n"
-    assert outcome.code == 71
-    assert outcome.err.count("Error [ERR_CONTAINER_NOT_FOUND]") == 2
+    assert outcome.code == 71  # the first error's
+    assert [line for line in outcome.err.splitlines() if line.startswith("Error")] == [
+        "Error [ERR_CONTAINER_NOT_FOUND]: no container is called 'nope'",
+        "Error [ERR_CONTAINER_STOPPED]: cannot stop: the container is stopped; allowed: start, rm",
+    ]
 
 
 def test_an_illegal_transition_says_what_is_allowed(capfd):

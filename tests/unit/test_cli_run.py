@@ -67,10 +67,11 @@ def test_options_may_follow_the_image_until_the_first_bare_word(capfd, words, na
     assert (args.image, args.name, args.command) == ("hello", name, command)
 
 
-def test_an_unknown_option_after_the_image_tells_of_the_two_dashes(capfd):
-    outcome = Program(engine_with_image(), capfd)("run", "hello", "--colour", "red")
+@pytest.mark.parametrize("option", ["--colour", "-Z", "-itZ"])
+def test_an_unknown_option_after_the_image_tells_of_the_two_dashes(capfd, option):
+    outcome = Program(engine_with_image(), capfd)("run", "hello", option, "red")
     assert outcome.code == 2
-    assert "unknown option --colour" in outcome.err
+    assert f"unknown option {option.replace('it', '')}" in outcome.err
     assert "put -- before the container's own arguments" in outcome.err
 
 
@@ -118,30 +119,17 @@ def test_a_package_travels_as_an_open_file(capfd, tmp_path):
     assert engine.files == [b"package bytes"]
 
 
-def test_a_missing_image_is_pulled_once(capfd):
-    engine = MemoryEngine()
-    assert Program(engine, capfd)("run", "-d", "hello").code == 0
-    assert [name for name, _ in engine.calls] == ["run", "pull", "run"]
-
-
-def test_pull_never_leaves_the_registry_alone(capfd):
-    engine = MemoryEngine()
-    assert Program(engine, capfd)("run", "-d", "--pull", "never", "hello").code == 32
-    assert engine.of("pull") == []
-
-
-def test_pull_always_asks_first(capfd):
+@pytest.mark.parametrize("policy", ["never", "missing", "always"])
+def test_the_pull_policy_reaches_the_engine(capfd, policy):
     engine = engine_with_image()
-    Program(engine, capfd)("create", "--pull", "always", "hello")
-    assert [name for name, _ in engine.calls] == ["pull", "create"]
+    assert Program(engine, capfd)("create", "--pull", policy, "hello").code == 0
+    assert engine.of("create")[0].pull == policy
 
 
-def test_an_image_that_is_nowhere_is_not_found_and_says_why_the_pull_failed(capfd):
-    engine = MemoryEngine()
-    engine.scripts["pull"] = errors.RegistryFailed("no such host")
-    outcome = Program(engine, capfd)("run", "-d", "nosuch")
-    assert outcome.code == 32
-    assert "  pull: no such host" in outcome.err
+def test_without_a_pull_policy_a_missing_image_may_be_fetched(capfd):
+    engine = engine_with_image()
+    assert Program(engine, capfd)("run", "-d", "hello").code == 0
+    assert engine.of("run")[0].pull == "missing"
 
 
 def test_cidfile_holds_the_id_and_is_never_overwritten(capfd, tmp_path):

@@ -124,6 +124,17 @@ def test_a_container_that_closed_its_input_still_has_its_output_shown():
         assert os.read(out, 99) == b"bye"
 
 
+def test_output_that_waits_is_shown_though_input_was_left_unread():
+    """A socket that is closed with unread input tells ECONNRESET before what it had sent."""
+    conmon = Conmon()
+    os.write(conmon.near, b"never read")
+    conmon.say(b"last words")
+    conmon.end()
+    with pipes() as (streams, _, out, _):
+        assert pump(conmon.near, streams, Wishes()) == Ended(End.CLOSED)
+        assert os.read(out, 99) == b"last words"
+
+
 def test_a_reader_of_ours_that_went_away_breaks_the_pipe():
     conmon = Conmon()
     conmon.say(b"anyone?")
@@ -184,18 +195,24 @@ def test_without_anybody_to_hand_it_to_a_signal_ends_the_pump():
 
 
 def test_a_signal_that_was_ignored_stays_ignored():
-    conmon = Conmon()
+    conmon, got = Conmon(), []
 
     def send() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
-        conmon.end()
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def forward(number: int) -> None:
+        got.append(number)
+        if number == signal.SIGUSR1:
+            conmon.end()
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with pipes() as (streams, _, out, _), speaking(when_pumping, conmon, out, send):
-            assert pump(conmon.near, streams, Wishes()) == Ended(End.CLOSED)
+            assert pump(conmon.near, streams, Wishes(forward=forward)) == Ended(End.CLOSED)
     finally:
         signal.signal(signal.SIGHUP, before)
+    assert got == [signal.SIGUSR1]
 
 
 def test_a_refused_errand_does_not_disturb_the_pump():

@@ -22,7 +22,7 @@ SAID: list[tuple[str, type[VordrError]]] = [
         ImageNotFound,
     ),
     (
-        "reading manifest v1 in docker.io/library/no: errors:\\ndenied: requested access to the resource is denied"
+        "reading manifest v1 in docker.io/library/no: errors: denied: access to the resource is denied "
         "unauthorized: authentication required\\n",
         RegistryDenied,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import select
 from pathlib import Path
 
 import jsonschema
@@ -203,8 +204,12 @@ def test_a_program_failing_is_reported_as_a_command_to_paste() -> None:
 
 
 def test_a_program_that_overruns_is_killed_with_its_children() -> None:
+    reader, writer = os.pipe()
     with pytest.raises(RuntimeFailed, match=r"no end after 0\.2 s"):
-        command.run(("/bin/sh", "-c", "sleep 60 & wait"), timeout=0.2)
+        command.run(("/bin/sh", "-c", "sleep 60 & wait"), timeout=0.2, pass_fds=(writer,))
+    os.close(writer)
+    assert select.select([reader], [], [], 10)[0], "a child still holds the pipe"
+    os.close(reader)
 
 
 def test_programs_get_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def test_droppable_frames_never_block_and_never_tear_a_later_frame() -> None:
     assert not sender.send_or_drop({"n": "dropped"})
     sending = threading.Thread(target=lambda: sender.send({"n": "last"}))
     sending.start()
-    numbers = []
+    numbers: list[object] = []
     while not numbers or numbers[-1] != "last":
         received = receiver.receive()
         assert received is not None

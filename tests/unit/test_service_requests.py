@@ -5,12 +5,13 @@ import socket
 
 import pytest
 
+from vordr.engine.authority import authorise
 from vordr.engine.protocol import Caller
 from vordr.model import arguments
 from vordr.model.errors import PolicyDenied, UsageError
 from vordr.model.operations import REGISTRY, Scope
 from vordr.model.spec import NetworkMode
-from vordr.service.peers import Peer, authorise, caller_of, peer_of
+from vordr.service.peers import Peer, caller_of, peer_of
 from vordr.service.requests import admit, read_envelope
 
 MEMBER = Caller("uid:1000", Scope.OPERATE)

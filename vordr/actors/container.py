@@ -8,6 +8,7 @@ and compares it with the world.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -20,14 +21,23 @@ from transitions import Machine
 from vordr.actors.actor import Actor
 from vordr.actors.clock import Timer
 from vordr.actors.inbox import Reply
-from vordr.actors.messages import Ended, Perform, Performed, Released, Settle
+from vordr.actors.messages import (
+    Ended,
+    Perform,
+    Performed,
+    Released,
+    Settle,
+    is_open,
+    standing_outcome,
+    step_args,
+)
 from vordr.actors.pool import Outcome
 from vordr.actors.script import AwaitExit, Findings, Task, Work, script
 from vordr.actors.settle import Settled, settle
 from vordr.actors.sides import SIDE_OPERATIONS, side_work
-from vordr.actors.world import Exit, Observed, Status, World
+from vordr.actors.world import ALIVE, Exit, Observed, Status, World
 from vordr.formats import uuid7
-from vordr.model.errors import StateError, SubjectBusy, VordrError
+from vordr.model.errors import ContainerNotFound, InboxFull, StaleState, StateError, SubjectBusy, VordrError
 from vordr.model.lifecycle import ROWS, Op, State, machine_transitions
 from vordr.model.records import (
     EPOCH_KEY,
@@ -37,10 +47,13 @@ from vordr.model.records import (
     Record,
     busy_key,
     container_key,
-    head_key,
 )
 from vordr.model.state import ContainerState
-from vordr.model.steps import Advance, Facts, advance, digest_of
+from vordr.model.steps import Advance, Facts, advance, digest_of, needs_verdict
+
+_log = logging.getLogger("vordr.actors")
+# How long to wait before looking at the container again when the effect pool was full, in seconds.
+_LOOK_AGAIN: Final = 0.2
 
 # One machine serves every container: a model of it is only a state and its triggers.
 _MACHINE: Final = Machine(
@@ -71,7 +84,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What every container actor is given. ``after_exit`` hears of each end that was not asked for."""
+    """What every container actor is given. ``after_exit`` hears of each stopped container whose end nobody
+    asked for, when the end is cleaned up and again whenever an actor takes the container over."""
 
     journal: Any
     world: World
@@ -90,10 +104,12 @@ class Job:
     finish: Callable[[Any], None]
     fail: Callable[[VordrError], None]
     task: Task
+    number: int = 0
+    begun: bool = False
+    waits: int = 0
     awaiting: bool = False
     timer: Timer | None = None
     ended: Exit | None = None
-    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,12 @@ class _Worked:
 @dataclass(frozen=True)
 class _Waited:
     number: int
+    waits: int
+
+
+@dataclass(frozen=True)
+class _Look:
+    pass
 
 
 @dataclass(frozen=True)
@@ -128,15 +150,16 @@ class ContainerActor(Actor):
         self.jobs = 0
         self.waiting: deque[tuple[Perform | Settle, Reply]] = deque()
         self.untold: Exit | None = None
+        self.looked = False
 
     # -- life of the actor -------------------------------------------------------------------------
 
     def init(self) -> None:
-        """Read what is declared and, when a process should be there, look whether it is."""
+        """Read what is declared and compare it with the world, unless a transaction is about to."""
         self._load()
-        alive = self.container is not None and self.container.state in (State.RUNNING, State.PAUSED)
-        if alive and self._held_by() is None:
-            self._adopt()
+        # Of a container that is not there, or in the trash, no process can be left.
+        self.looked = self.container is None or self.container.state is State.REMOVED
+        self._look()
 
     def terminate(self, reason: object) -> None:
         self.phase.forget()
@@ -164,15 +187,17 @@ class ContainerActor(Actor):
             case _Worked(number, outcome):
                 if self.job is not None and self.job.number == number:
                     self._step(outcome.value, outcome.error)
-            case _Waited(number):
-                if self.job is not None and self.job.number == number and self.job.awaiting:
-                    self.job.awaiting = False
+            case _Waited(number, waits):
+                job = self.job
+                if job is not None and job.awaiting and (job.number, job.waits) == (number, waits):
+                    job.awaiting = False
                     self._step(None)
             case Ended(exit):
                 self._ended(exit)
             case _SideDone():
                 self._side_done(message)
-            case Released():
+            case Released() | _Look():
+                self._look()
                 self._idle()
             case _:
                 raise StateError(f"container actor does not understand {type(message).__name__}")
@@ -193,16 +218,17 @@ class ContainerActor(Actor):
     def _begin_performing(self, request: Perform, reply: Reply) -> None:
         op = Op(request.step.operation)
         before = self.container
+        subject = self._subject_of(request.step.args)
+        self._check_verdict(request, subject)
         plan = advance(op, before, request.step.args, self._facts(request.txn, Findings()))
         conditions: dict[str, Any] = {busy_key(self.subject): request.txn}
-        if ROWS[op].creates_process and request.verdict is not None:
+        if request.verdict is not None:
             conditions[EPOCH_KEY] = request.verdict.epoch
         intent = Draft(
             txn=request.txn, kind=Kind.INTENT, cause=request.cause, subject=self.subject, operation=str(op),
-            args=request.step.args, before=digest_of(before), inverse=plan.inverse,
+            args=step_args(request), before=digest_of(before), inverse=plan.inverse,
             principal=request.principal)
-        self.around.journal.append((intent,), conditions)
-        subject = self._subject_of(op, request.step.args)
+        self.around.journal.append((intent,), conditions, reserve=request.cause is Cause.RECOVERY)
         task = Task(op, subject, request.step.args, request.verdict, request.attach)
 
         def finish(found: Findings) -> None:
@@ -216,10 +242,26 @@ class ContainerActor(Actor):
 
         self._run(Job(script(self.around.world, task), finish, fail, task))
 
+    def _check_verdict(self, request: Perform, subject: ContainerState) -> None:
+        """No process without a verdict that is about this image and still holds."""
+        verdict = request.verdict
+        if not needs_verdict(request.step):
+            return
+        if verdict is None or verdict.manifest != subject.image:
+            raise StateError(
+                f"{request.step.operation} of {subject.name} came without a verdict on its image")
+        if verdict.expires <= self.clock.now_us():
+            raise StaleState(f"the verdict on the image of {subject.name} has expired")
+
     def _begin_settling(self, request: Settle, reply: Reply) -> None:
+        if not is_open(self.around.journal, request):
+            reply.set(standing_outcome(self.around.journal, request))
+            self._idle()
+            return
         op = Op(request.step.operation)
-        task = Task(op, self._subject_of(op, request.step.args), request.step.args)
-        as_if = Perform(request.txn, request.step, Cause.RECOVERY, request.principal)
+        task = Task(op, self._subject_of(request.step.args), request.step.args)
+        as_if = Perform(
+            request.txn, request.step, Cause.RECOVERY, request.principal, compensates=request.compensates)
 
         def finish(settled: Settled) -> None:
             if settled.done:
@@ -231,9 +273,11 @@ class ContainerActor(Actor):
 
         self._run(Job(settle(self.around.world, task), finish, reply.fail, task))
 
-    def _subject_of(self, op: Op, args: dict[str, Any]) -> ContainerState:
+    def _subject_of(self, args: dict[str, Any]) -> ContainerState:
         if self.container is not None:
             return self.container
+        if "container" not in args:
+            raise ContainerNotFound(f"there is no container {self.id[:12]} any more")
         return msgspec.convert(args["container"], ContainerState)
 
     def _run(self, job: Job) -> None:
@@ -260,13 +304,21 @@ class ContainerActor(Actor):
             return
         match phase:
             case Work(run):
-                self.spawn_effect(run, lambda outcome: _Worked(number, outcome))
+                try:
+                    self.spawn_effect(run, lambda outcome: _Worked(number, outcome))
+                except InboxFull as full:
+                    if job.begun:
+                        raise  # half done: the next incarnation compares with the world
+                    self._step(None, full)
+                    return
+                job.begun = True
             case AwaitExit() if job.ended is not None:
                 ended, job.ended = job.ended, None
                 self._step(ended)
             case AwaitExit(seconds):
                 job.awaiting = True
-                job.timer = self.after(seconds, _Waited(number))
+                job.waits += 1
+                job.timer = self.after(seconds, _Waited(number, job.waits))
 
     def _over(self, job: Job, conclude: Callable[[], None]) -> None:
         if job.ended is not None:
@@ -296,11 +348,9 @@ class ContainerActor(Actor):
     def _journal_outcome(self, request: Perform, op: Op, found: Findings) -> Record:
         before = self.container
         result = advance(op, before, request.step.args, self._facts(request.txn, found))
-        args: dict[str, Any] = {"step": request.step.args, "writes": result.writes}
+        args: dict[str, Any] = {**step_args(request), "writes": result.writes}
         if found.notes:
             args["notes"] = found.notes
-        if request.compensates is not None:
-            args["compensates"] = request.compensates
         draft = self._done(request.txn, request.cause, request.principal, op, args, before, result)
         (record,) = self.around.journal.append((draft,), {}, reserve=True)
         self._become(op, result)
@@ -335,14 +385,15 @@ class ContainerActor(Actor):
     def _ended(self, exit: Exit) -> None:
         job = self.job
         if job is None:
-            self.untold = exit
+            if self.untold is None or exit.sure:
+                self.untold = exit
             self._idle()
         elif job.awaiting:
             job.awaiting = False
             if job.timer is not None:
                 job.timer.cancel()
             self._step(exit)
-        else:
+        elif job.ended is None or exit.sure:
             job.ended = exit
 
     def _own_end(self) -> None:
@@ -354,7 +405,8 @@ class ContainerActor(Actor):
             return
         if not exit.sure:
             self.untold = None
-            self._adopt()
+            self.looked = False
+            self._look()
             return
         txn = uuid7.uuid7(self.clock.now_us() // 1000, self.around.entropy())
         found = Findings(exit=exit)
@@ -379,43 +431,64 @@ class ContainerActor(Actor):
         self._clean_up(before)
 
     def _clean_up(self, before: ContainerState) -> None:
-        world = self.around.world
-
-        def phases() -> Generator[Work | AwaitExit, Any, None]:
-            yield Work(lambda: world.clear(before))
-            yield Work(lambda: world.forget_exit(before))
-
         def finish(_: object) -> None:
             if self.container is not None:
                 self.around.after_exit(self.container)
 
-        self._run(Job(phases(), finish, lambda error: finish(None), Task(Op.EXIT, before, {})))
+        def fail(error: VordrError) -> None:
+            _log.warning("what %s left behind could not be cleared: %s", before.name, error)
+            finish(None)
 
-    def _adopt(self) -> None:
-        """Take over a process that a former incarnation left, or record that it has ended meanwhile."""
-        container = self.container
-        assert container is not None
+        self._run(Job(self._clearing(before), finish, fail, Task(Op.EXIT, before, {})))
+
+    def _clearing(self, container: ContainerState) -> Generator[Work | AwaitExit, Any, None]:
         world = self.around.world
-        paused = container.state is State.PAUSED
+        yield Work(lambda: world.clear(container))
+        # Last: while the exit is there, a crash leaves something to look for.
+        yield Work(lambda: world.forget_exit(container))
 
-        def phases() -> Generator[Work | AwaitExit, Any, Observed]:
-            seen: Observed = yield Work(lambda: world.observe(container))
-            if seen.status is Status.RUNNING and paused:
-                yield Work(lambda: world.pause(container))
-            elif seen.status is Status.PAUSED and not paused:
-                yield Work(lambda: world.resume(container))
-            return seen
+    def _look(self) -> None:
+        """Compare what is declared with the world, once in this incarnation: take over a process that a
+        former one left, record that it has ended meanwhile, or clear what should not be there."""
+        container = self.container
+        if self.looked or container is None or self.job is not None or self._held_by() is not None:
+            return
+        declared = container.state in (State.RUNNING, State.PAUSED)
 
         def finish(seen: Observed) -> None:
-            if seen.status in (Status.RUNNING, Status.PAUSED):
-                world.watch(container)
-                return
-            self.untold = seen.exit or Exit(None, self.clock.now_us())
+            self.looked = True
+            if declared and seen.status not in ALIVE:
+                self.untold = seen.exit or Exit(None, self.clock.now_us())
+            elif container.state is State.STOPPED:
+                self.around.after_exit(container)
 
         def fail(error: VordrError) -> None:
-            raise error
+            if isinstance(error, InboxFull):
+                self.after(_LOOK_AGAIN, _Look())
+            elif declared:
+                raise error
+            else:
+                _log.warning("cannot look for what %s left behind: %s", container.name, error)
 
-        self._run(Job(phases(), finish, fail, Task(Op.EXIT, container, {})))
+        looking = self._taking_over(container) if declared else self._looking_behind(container)
+        self._run(Job(looking, finish, fail, Task(Op.EXIT, container, {})))
+
+    def _taking_over(self, container: ContainerState) -> Generator[Work | AwaitExit, Any, Observed]:
+        world, paused = self.around.world, container.state is State.PAUSED
+        seen: Observed = yield Work(lambda: world.observe(container))
+        if seen.status is Status.RUNNING and paused:
+            yield Work(lambda: world.pause(container))
+        elif seen.status is Status.PAUSED and not paused:
+            yield Work(lambda: world.resume(container))
+        if seen.status in ALIVE:
+            yield Work(lambda: world.watch(container))
+        return seen
+
+    def _looking_behind(self, container: ContainerState) -> Generator[Work | AwaitExit, Any, Observed]:
+        seen: Observed = yield Work(lambda: self.around.world.observe(container))
+        if seen.status is not Status.ABSENT:
+            yield from self._clearing(container)
+        return seen
 
     # -- exec and signals: they change no lifecycle state and hold nobody up -----------------------
 
@@ -424,7 +497,7 @@ class ContainerActor(Actor):
         work = side_work(self.around.world, container, request)
         intent = Draft(
             txn=request.txn, kind=Kind.INTENT, cause=request.cause, subject=self.subject,
-            operation=request.step.operation, args=request.step.args, before=digest_of(container),
+            operation=request.step.operation, args=step_args(request), before=digest_of(container),
             principal=request.principal)
         self.around.journal.append((intent,), {})
         reply = self.defer()
@@ -448,9 +521,3 @@ class ContainerActor(Actor):
                       args={"step": request.step.args, "writes": {}, "result": result})
         (record,) = self.around.journal.append((draft,), {}, reserve=True)
         done.reply.set(Performed(record, result, attach))
-
-
-def head_condition(journal: Any, container: str) -> dict[str, Any]:
-    """The compare-and-append condition that nothing has touched the container since it was read."""
-    key = head_key(f"container/{container}")
-    return {key: journal.get(key)}

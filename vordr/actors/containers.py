@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,14 +16,14 @@ from vordr.actors.container import ContainerActor, Surroundings
 from vordr.actors.handle import Handle
 from vordr.actors.messages import Ended, Perform, Performed, Released, Settle
 from vordr.actors.requests import ChildInfo, SupervisorRef
+from vordr.actors.revival import await_revival
 from vordr.actors.world import Exit
-from vordr.model.errors import ActorDead, DeadlineExceeded, SupervisionError, VordrError
+from vordr.model.errors import ActorDead, DeadlineExceeded, Parked, SupervisionError, VordrError
 from vordr.model.lifecycle import State
 from vordr.model.records import busy_key, container_key
 from vordr.model.state import ContainerState
 
-# How long a step waits for a crashed actor's next incarnation, in seconds, and how it looks for it.
-REVIVAL = 10.0
+_log = logging.getLogger("vordr.actors")
 _ALREADY = ("already_started", "already_present")
 
 
@@ -34,13 +36,19 @@ class ContainerDirectory:
         self.around = around
         self._lock = threading.Lock()
         self._known: set[str] = set()
+        self._in_use: Counter[str] = Counter()
 
     def handle(self, container: str) -> Handle:
         """The handle of the container's actor, started when there is none. Raises StartFailed."""
         with self._lock:
-            if container not in self._known:
-                self._start(container)
-                self._known.add(container)
+            return self._handle(container)
+
+    def _handle(self, container: str) -> Handle:
+        found = self.supervisor.handle_of(container)
+        # A dead one waits for its restart, or lost its place when the supervisor itself was restarted.
+        if container not in self._known or not found.alive:
+            self._start(container)
+            self._known.add(container)
         return self.supervisor.handle_of(container)
 
     def _start(self, container: str) -> None:
@@ -53,14 +61,26 @@ class ContainerDirectory:
             if error.details.get("why") not in _ALREADY:
                 raise
 
-    def retire(self, container: str) -> None:
-        """End the actor of a container that is gone; it comes back with the container."""
+    def _retire(self, container: str) -> None:
+        """End the actor of a container that is gone, unless a step is under way that brings it back."""
         with self._lock:
-            if container not in self._known:
+            if container not in self._known or self._in_use[container] or not self._gone(container):
                 return
             self._known.discard(container)
             self.supervisor.terminate_child(container)
             self.supervisor.delete_child(container)
+
+    @contextmanager
+    def _using(self, container: str) -> Iterator[Handle]:
+        with self._lock:
+            self._in_use[container] += 1
+        try:
+            yield self.handle(container)
+        finally:
+            with self._lock:
+                self._in_use[container] -= 1
+                if not self._in_use[container]:
+                    del self._in_use[container]
 
     def wake(self, container: str) -> None:
         """Start a parked container actor again."""
@@ -79,34 +99,29 @@ class ContainerDirectory:
     # -- performer of container steps ----------------------------------------------------------------
 
     def perform(self, request: Perform, deadline: float) -> Performed:
-        answer = self.handle(_id(request.step.subject)).ask(request, timeout=deadline)
+        with self._using(_id(request.step.subject)) as handle:
+            answer = handle.ask(request, timeout=deadline)
         assert isinstance(answer, Performed)
         return answer
 
     def settle(self, request: Settle, deadline: float) -> Performed | None:
         """As the actor's; a crashed actor's next incarnation is given time to come."""
-        container = _id(request.step.subject)
-        with self._revived(container):
-            answer = self.handle(container).ask(request, timeout=deadline)
+        with self._using(_id(request.step.subject)) as handle:
+            await_revival(handle)
+            answer = handle.ask(request, timeout=deadline)
         assert answer is None or isinstance(answer, Performed)
         return answer
 
-    @contextmanager
-    def _revived(self, container: str) -> Iterator[None]:
-        handle = self.handle(container)
-        waited = threading.Event()
-        tries = 0
-        while not handle.alive and tries < REVIVAL * 20:
-            tries += 1
-            waited.wait(0.05)
-        yield
-
     def released(self, subject: str) -> None:
+        """The transaction that held ``subject`` is over, and stays so whatever its actor makes of it."""
         container = _id(subject)
-        if self._gone(container):
-            self.retire(container)
-        else:
-            self._tell(container, Released())
+        try:
+            if self._gone(container):
+                self._retire(container)
+            else:
+                self._tell(container, Released())
+        except VordrError as error:
+            _log.warning("the actor of %s was not told that it is free: %s", container[:12], error)
 
     def _gone(self, container: str) -> bool:
         value = self.journal.get(container_key(container))
@@ -116,17 +131,14 @@ class ContainerDirectory:
 
     def ended(self, container: str, exit: Exit) -> None:
         """The exit watcher saw the end of a process; an exit of nobody we know is left where it lies."""
-        if self.journal.get(container_key(container)) is not None:
+        if not self._gone(container) and self.journal.get(container_key(container)) is not None:
             self._tell(container, Ended(exit))
 
     def _tell(self, container: str, message: object) -> None:
         try:
             self.handle(container).tell(message, control=True)
-        except (ActorDead, DeadlineExceeded):
+        except (ActorDead, DeadlineExceeded, Parked):
             pass  # the next incarnation compares with the world by itself
-        except VordrError as error:
-            if "parked" not in error.id.lower():
-                raise
 
 
 def _id(subject: str) -> str:

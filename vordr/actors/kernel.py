@@ -143,12 +143,18 @@ class KernelWorld:
         return Launched(held.container_pid, connection)
 
     def watch(self, container: ContainerState) -> None:
-        """Hear of the end of a process that an earlier incarnation of the engine started."""
+        """Hear of the end of a living process that an earlier incarnation of the engine started."""
         pidfile = conmon.bundle_folder(self.paths, container.id) / conmon.CONMON_PIDFILE
         try:
-            self.watcher.adopt(container.id, int(pidfile.read_text()))
+            keeper = int(pidfile.read_text())
+            os.kill(keeper, 0)
         except (OSError, ValueError):
-            self.watcher.rescan()  # no conmon to watch: what it left is all there is
+            # conmon is gone and the process is not: then its own end is what there is to wait for.
+            state = self.driver.state(container.id)
+            keeper = 0 if state is None else state.pid
+        if keeper > 0:
+            self.watcher.adopt(container.id, keeper)
+        self.watcher.rescan()
 
     def _image(self, container: ContainerState, verdict: Verdict) -> ImageState:
         if verdict.manifest != container.image:

@@ -1,13 +1,15 @@
 """What recovery does with the transactions that a crash left open (design §4).
 
-An intent without outcome is compared with the world. A forward transaction is then taken back in reverse; an
-undo or redo is driven forward. What cannot be finished is left as it is and said so in the abort record: the
-subject is let go, in the state that the journal and the world agree on. A second run finds nothing to do.
+An intent without outcome is compared with the world. A forward transaction is then taken back in reverse,
+unless only its commit was missing; an undo or redo is driven forward, and taken back where that fails. What
+cannot be taken back is left as it is and said so in the abort record: the subject is let go, in the state that
+journal and world agree on. Where the world cannot be looked at, the transaction stays open and holds its
+subjects until the next opening. A second run finds nothing to do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +18,13 @@ import msgspec
 from vordr.actors.messages import Perform, Settle
 from vordr.actors.sides import SIDE_OPERATIONS
 from vordr.actors.transaction import STEP_DEADLINE, Plan, Transactions
-from vordr.model.errors import VordrError
-from vordr.model.lifecycle import ROWS, Op
-from vordr.model.records import Act, Cause, Kind, Record, Step, act_key
-from vordr.model.verdict import Verdict
-
-Judge = Callable[[str], Verdict]
-"""Manifest digest → verdict; raises VerificationRejected."""
+from vordr.model.errors import JournalCorrupt, JournalStopped, VordrError
+from vordr.model.records import Act, Cause, Kind, Record, StepDone, act_key
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """One transaction that recovery ended: how, and what could not be finished."""
+    """One transaction that recovery dealt with: how, and what could not be finished."""
 
     txn: str
     summary: str
@@ -38,80 +35,74 @@ class Recovered:
 class Recovery:
     """See the module."""
 
-    def __init__(self, journal: Any, transactions: Transactions, judge: Judge) -> None:
+    def __init__(self, journal: Any, transactions: Transactions) -> None:
         self.journal = journal
         self.transactions = transactions
-        self.judge = judge
 
     def run(self) -> list[Recovered]:
-        """End every open transaction, oldest first. Raises only what the journal raises."""
-        return [self._recover(key.removeprefix("open/")) for key, _ in list(self.journal.scan("open/"))]
+        """End every open transaction, in the order of their begins. Raises JournalStopped, JournalCorrupt."""
+        begun = sorted(self.journal.scan("open/"), key=lambda item: int(item[1]))
+        return [self._attempt(key.removeprefix("open/")) for key, _ in begun]
+
+    def _attempt(self, txn: str) -> Recovered:
+        try:
+            return self._recover(txn)
+        except (JournalStopped, JournalCorrupt):
+            raise
+        except VordrError as error:
+            return Recovered(txn, self._act(txn).summary, "left open", ({"error": error.to_wire()},))
 
     def _act(self, txn: str) -> Act:
         return msgspec.convert(self.journal.get(act_key(txn)), Act)
 
     def _recover(self, txn: str) -> Recovered:
         act = self._act(txn)
+        going_back = act.takes_back is not None or any(step.compensates is not None for step in act.steps)
         if act.intent is not None and act.intent.operation not in SIDE_OPERATIONS:
-            self._settle(act, act.intent)
+            settle = Settle(act.txn, act.intent, act.principal, _newest(act), act.takes_back)
+            self.transactions.performer(act.intent.subject).settle(settle, STEP_DEADLINE)
             act = self._act(txn)
-        holds = not any(step.operation in SIDE_OPERATIONS for step in act.plan)
-        plan = Plan(act.act, act.summary, act.plan, act.principal, act.cause, undoes=act.undoes, holds=holds)
-        if act.undoes is not None:
-            return self._forward(act, plan)
-        return self._back(act, plan)
-
-    def _settle(self, act: Act, step: Step) -> None:
-        performer = self.transactions.performer(step.subject)
-        performer.settle(Settle(act.txn, step, act.principal), STEP_DEADLINE)
+        plan = Plan(act.act, act.summary, act.plan, act.principal, act.cause, undoes=act.undoes)
+        if going_back:
+            return self._back(act, plan, {})
+        if len(act.steps) == len(act.plan):
+            self.transactions.end(act.txn, Kind.COMMIT, plan, {"recovered": True})
+            return Recovered(act.txn, act.summary, "committed")
+        return self._back(act, plan, {}) if act.undoes is None else self._forward(act, plan)
 
     def _forward(self, act: Act, plan: Plan) -> Recovered:
+        since = _newest(act)
         try:
             for step in act.plan[len(act.steps):]:
-                request = Perform(act.txn, step, Cause.RECOVERY, act.principal, self._verdict(step))
-                self.transactions.performer(step.subject).perform(request, STEP_DEADLINE)
+                verdict = self.transactions.fresh_verdict(step)
+                request = Perform(act.txn, step, Cause.RECOVERY, act.principal, verdict)
+                since = self.transactions.perform(request, since).record.seq
+        except (JournalStopped, JournalCorrupt):
+            raise
         except VordrError as error:
-            left = {"subject": step.subject, "operation": step.operation, "error": error.to_wire()}
-            self.transactions.end(act.txn, Kind.ABORT, plan, {"recovered": True, "left": [left]})
-            return Recovered(act.txn, act.summary, "could not be finished", (left,))
-        self.transactions.commit(act.txn, plan, {"recovered": True})
+            return self._back(self._act(act.txn), plan, {"error": error.to_wire()})
+        self.transactions.end(act.txn, Kind.COMMIT, plan, {"recovered": True})
         return Recovered(act.txn, act.summary, "driven forward")
 
-    def _back(self, act: Act, plan: Plan) -> Recovered:
-        compensated = {step.compensates for step in act.steps}
-        todo = [step for step in act.steps if step.compensates is None and step.seq not in compensated]
-        if not todo and len(act.steps) == len(act.plan) and not compensated - {None}:
-            # Everything was done and only the commit was missing.
-            self.transactions.commit(act.txn, plan, {"recovered": True})
-            return Recovered(act.txn, act.summary, "committed")
-        records: list[Record] = [self.journal.record(step.seq)[0] for step in todo]
-        verdicts = self._verdicts(records)
-        plan = Plan(act.act, act.summary, act.plan, act.principal, act.cause, holds=plan.holds,
-                    verdicts=verdicts)
-        left = self.transactions.compensate(act.txn, plan, records)
-        args: dict[str, Any] = {"recovered": True}
+    def _back(self, act: Act, plan: Plan, why: dict[str, Any]) -> Recovered:
+        records = [self._record(step) for step in _standing(act.steps)]
+        left = self.transactions.compensate(act.txn, act.principal, records)
+        args: dict[str, Any] = {"recovered": True, **why}
         if left:
             args["left"] = left
         self.transactions.end(act.txn, Kind.ABORT, plan, args)
         return Recovered(act.txn, act.summary, "taken back", tuple(left))
 
-    def _verdicts(self, records: list[Record]) -> dict[str, Verdict]:
-        """Verdicts for the inverses that make processes; where one is refused, its step says so itself."""
-        found: dict[str, Verdict] = {}
-        for record in records:
-            if record.inverse is None:
-                continue
-            step = Step(subject=record.subject, operation=record.inverse.operation, args=record.inverse.args)
-            try:
-                verdict = self._verdict(step)
-            except VordrError:
-                continue
-            if verdict is not None:
-                found[verdict.manifest] = verdict
-        return found
+    def _record(self, step: StepDone) -> Record:
+        record: Record = self.journal.record(step.seq)[0]
+        return record
 
-    def _verdict(self, step: Step) -> Verdict | None:
-        if step.operation not in ROWS or not ROWS[Op(step.operation)].creates_process:
-            return None
-        manifest = self.transactions.manifest(step)
-        return None if manifest is None else self.judge(manifest)
+
+def _newest(act: Act) -> int:
+    return act.steps[-1].seq if act.steps else act.seq
+
+
+def _standing(steps: Sequence[StepDone]) -> list[StepDone]:
+    """The steps that no later one of the same transaction has taken back."""
+    compensated = {step.compensates for step in steps}
+    return [step for step in steps if step.compensates is None and step.seq not in compensated]

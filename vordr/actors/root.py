@@ -28,6 +28,7 @@ from vordr.actors.messages import Perform, Performed, Settle
 from vordr.actors.pool import EffectPool
 from vordr.actors.reasons import Reason
 from vordr.actors.requests import SupervisorRef
+from vordr.actors.revival import await_revival
 from vordr.actors.stores import StoreActor
 from vordr.actors.supervisor import Supervisor
 from vordr.actors.tree import start_tree
@@ -104,6 +105,8 @@ class ServicePerformer:
         return answer
 
     def settle(self, request: Settle, deadline: float) -> Performed | None:
+        """As the actor's; a crashed actor's next incarnation is given time to come."""
+        await_revival(self.handle)
         answer = self.handle.ask(request, timeout=deadline)
         assert answer is None or isinstance(answer, Performed)
         return answer

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from vordr.actors.world import Exit, Launched, World
+from vordr.actors.world import ALIVE, Exit, Launched, Observed, World
 from vordr.model.errors import IllegalTransition, RuntimeFailed, VordrError
 from vordr.model.lifecycle import Op, State
 from vordr.model.state import ContainerState
@@ -144,24 +144,39 @@ def _reopen(world: World, task: Task, number: int, to: State) -> Script:
 def _end(world: World, container: ContainerState, signal: int, patience: float) -> Script:
     """Signal, wait, then SIGKILL; a paused process is thawed so that it can receive the signal."""
 
-    def deliver(number: int) -> None:
-        world.signal(container, number)
-        if container.state is State.PAUSED:
+    def deliver() -> None:
+        world.signal(container, signal)
+        if container.state is State.PAUSED and signal != KILL:
             world.resume(container)
 
     found = Findings()
-    yield Work(lambda: deliver(signal))
-    found.exit = yield AwaitExit(KILL_PATIENCE if signal == KILL else patience)
+    yield Work(deliver)
+    found.exit = yield from _await_end(world, container, KILL_PATIENCE if signal == KILL else patience)
     if found.exit is None and signal != KILL:
         found.notes.append(f"did not end within {patience:g} s of signal {signal}; killed")
         yield Work(lambda: world.signal(container, KILL))
-        found.exit = yield AwaitExit(KILL_PATIENCE)
+        found.exit = yield from _await_end(world, container, KILL_PATIENCE)
     if found.exit is None:
         raise RuntimeFailed(
             f"the process of {container.name} does not die, not even by SIGKILL",
             remedy="look for a hung disk or network file system: ps -o stat,wchan -p " + str(container.pid))
     yield Work(lambda: world.clear(container))
     return found
+
+
+def _await_end(
+    world: World, container: ContainerState, seconds: float
+) -> Generator[Work | AwaitExit, Any, Exit | None]:
+    """Wait for the end; where its notice is missing or not sure, the world is asked. None: it lives on."""
+    while True:
+        told: Exit | None = yield AwaitExit(seconds)
+        if told is not None and told.sure:
+            return told
+        seen: Observed = yield Work(lambda: world.observe(container))
+        if seen.status not in ALIVE:
+            return seen.exit or Exit(None, None if told is None else told.time)
+        if told is None:
+            return None
 
 
 def _unstart(world: World, container: ContainerState, number: int) -> Script:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vordr.actors.script import Findings, Task, Work
-from vordr.actors.world import Observed, Status, World
+from vordr.actors.world import ALIVE, Observed, Status, World
 from vordr.model.lifecycle import Op, State
 
 
@@ -24,17 +24,15 @@ class Settled:
 
 Settlement = Generator[Work, Any, Settled]
 
-_ALIVE = (Status.RUNNING, Status.PAUSED)
-
 
 def settle(world: World, task: Task) -> Settlement:
     """Find out what became of the step that ``task`` names, and clean up where it did not happen."""
     seen: Observed = yield Work(lambda: world.observe(task.container))
     match task.op:
         case Op.CREATE:
-            if seen.folder:
-                yield Work(lambda: world.discard(task.container))
-            return _failed()
+            # Begun or not, it is finished now: taking it back then leaves a folder that the trash knows of.
+            yield Work(lambda: world.create(task.container))
+            return Settled(True, Findings())
         case Op.START:
             return (yield from _launched(world, task, seen, int(task.args["generation"]), State.RUNNING))
         case Op.REOPEN:
@@ -46,7 +44,7 @@ def settle(world: World, task: Task) -> Settlement:
         case Op.RESUME:
             return Settled(seen.status is Status.RUNNING, Findings(pid=seen.pid))
         case Op.STOP | Op.KILL:
-            if seen.status in _ALIVE:
+            if seen.status in ALIVE:
                 return _failed()
             yield Work(lambda: world.clear(task.container))
             return Settled(True, Findings(exit=seen.exit))
@@ -71,14 +69,14 @@ def _launched(
     world: World, task: Task, seen: Observed, generation: int | None, to: State
 ) -> Settlement:
     wanted = Status.PAUSED if to is State.PAUSED else Status.RUNNING
-    if seen.status in _ALIVE:
+    if seen.status in ALIVE:
         if seen.status is not wanted:
             put = world.pause if wanted is Status.PAUSED else world.resume
             yield Work(lambda: put(task.container))
         return Settled(True, Findings(pid=seen.pid))
     if seen.status is Status.ENDED and seen.exit is not None:
-        # It ran and ended while nobody looked: the start happened, and the exit is told next.
-        return Settled(True, Findings(exit=seen.exit))
+        # It ran and ended while nobody looked: the start happened, and its end is a matter of its own.
+        return Settled(True, Findings(pid=seen.pid))
     yield Work(lambda: world.clear(task.container))
     if generation is not None and generation in seen.generations:
         yield Work(lambda: world.drop_generation(task.container, generation))
@@ -94,7 +92,7 @@ def _reopened(world: World, task: Task, seen: Observed) -> Settlement:
 
 def _unstarted(world: World, task: Task, seen: Observed) -> Settlement:
     number = int(task.args["generation"])
-    if seen.status in _ALIVE:
+    if seen.status in ALIVE:
         return _failed()
     yield Work(lambda: world.clear(task.container))
     if number in seen.generations:

@@ -15,7 +15,7 @@ import msgspec
 
 from vordr.actors.actor import Actor
 from vordr.actors.inbox import Reply
-from vordr.actors.messages import Perform, Performed, Settle
+from vordr.actors.messages import Perform, Performed, Settle, is_open, standing_outcome, step_args
 from vordr.actors.pool import Outcome
 from vordr.model.errors import StateError, VordrError
 from vordr.model.image_steps import ImageAdvance, ImageOp, advance_image, image_digest
@@ -66,11 +66,13 @@ class StoreActor(Actor):
         plan = self._advance(request, Made(seals=()))
         intent = Draft(
             txn=request.txn, kind=Kind.INTENT, cause=request.cause, subject=request.step.subject,
-            operation=request.step.operation, args=request.step.args,
+            operation=request.step.operation, args=step_args(request),
             before=None if plan is None else plan.before, inverse=None if plan is None else plan.inverse,
             principal=request.principal)
         self.journal.append((intent,), {})
-        work: Work = request.payload.get(f"{request.step.operation} {request.step.subject}", Made)
+        # What is taken back needs no work done again: its files are there still.
+        named = f"{request.step.operation} {request.step.subject}"
+        work: Work = Made if request.compensates is not None else request.payload.get(named, Made)
         self.spawn_effect(work, lambda outcome: _Worked(request, reply, outcome))
 
     def _advance(self, request: Perform, made: Made) -> ImageAdvance | None:
@@ -99,11 +101,8 @@ class StoreActor(Actor):
             return
         made: Made = worked.outcome.value
         result = self._advance(request, made)
-        args: dict[str, Any] = {
-            "step": request.step.args,
-            "writes": dict(made.writes or {}) if result is None else result.writes}
-        if request.compensates is not None:
-            args["compensates"] = request.compensates
+        writes = dict(made.writes or {}) if result is None else result.writes
+        args: dict[str, Any] = {**step_args(request), "writes": writes}
         done = Draft(
             kind=Kind.DONE, args=args, before=None if result is None else result.before,
             after=None if result is None else result.after,
@@ -112,7 +111,10 @@ class StoreActor(Actor):
         worked.reply.set(Performed(record, dict(made.result or {})))
 
     def _settle(self, request: Settle) -> Performed | None:
-        """Work cut short left at most unreferenced files, which recovery sweeps: it did not happen."""
+        """Work cut short left at most files that nothing refers to: it did not happen."""
+        stands = standing_outcome(self.journal, request)
+        if stands is not None or not is_open(self.journal, request):
+            return stands
         image = self.journal.get(image_key(request.step.subject.partition("/")[2]))
         before = None if image is None else image_digest(msgspec.convert(image, ImageState))
         error = StateError("had not happened when the engine came back")

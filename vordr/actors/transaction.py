@@ -6,6 +6,7 @@ what it has done stands in the journal, and :mod:`vordr.actors.recovery` finishe
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +20,10 @@ from vordr.model.errors import (
     ActorDead,
     DeadlineExceeded,
     StaleState,
+    StateError,
     SubjectBusy,
     VordrError,
 )
-from vordr.model.lifecycle import ROWS, Op
 from vordr.model.records import (
     EPOCH_KEY,
     Act,
@@ -37,12 +38,16 @@ from vordr.model.records import (
     container_key,
     trash_key,
 )
+from vordr.model.state import ContainerState
+from vordr.model.steps import claims, needs_verdict
 from vordr.model.verdict import Verdict
 
 # How long an act waits for another one that holds its container, in seconds.
 PATIENCE = 60.0
 # A step's effect has deadlines of its own (runtime, exits); this one only finds a wedged actor.
 STEP_DEADLINE = 600.0
+# Between two tries when the world moved under a plan, in seconds: the other one is about to be done.
+_RETRY = 0.005
 
 
 @dataclass(frozen=True)
@@ -90,16 +95,23 @@ class Performer(Protocol):
 
 Check = Callable[[], Mapping[str, Any]]
 
+Judge = Callable[[str], Verdict]
+"""Manifest digest → verdict; raises VerificationRejected."""
+
 
 class Transactions:
-    """See the module. ``performers`` maps the kind of subject (``container``, ``image``…) to who performs."""
+    """See the module. ``performers`` maps the kind of subject (``container``, ``image``…) to who performs.
+
+    ``judge`` is asked when taking back a step makes a process, which the plan did not foresee.
+    """
 
     def __init__(
-        self, journal: Any, performers: Mapping[str, Performer], now_us: Callable[[], int],
+        self, journal: Any, performers: Mapping[str, Performer], judge: Judge, now_us: Callable[[], int],
         entropy: Callable[[], bytes],
     ) -> None:
         self.journal = journal
         self.performers = performers
+        self.judge = judge
         self.now_us = now_us
         self.entropy = entropy
         self._ended = threading.Condition()
@@ -122,21 +134,20 @@ class Transactions:
         deadline = self.now_us() + int(PATIENCE * 1_000_000)
         while True:
             endings = self._endings
-            plan = make()
-            txn = self.new_txn()
             try:
-                self._begin(txn, plan)
+                plan = make()
+                txn = self.new_txn()
+                begun = self._begin(txn, plan)
             except (SubjectBusy, StaleState) as error:
                 if self.now_us() >= deadline:
                     raise
-                if isinstance(error, SubjectBusy):
-                    self._wait(endings)
+                self._wait(endings, 1.0 if _is_held(error) else _RETRY)
                 continue
-            return self._drive(txn, plan, check)
+            return self._drive(txn, plan, begun, check)
 
-    def _wait(self, endings: int) -> None:
+    def _wait(self, endings: int, seconds: float) -> None:
         with self._ended:
-            self._ended.wait_for(lambda: self._endings != endings, timeout=1.0)
+            self._ended.wait_for(lambda: self._endings != endings, timeout=seconds)
 
     def _announce(self) -> None:
         with self._ended:
@@ -145,9 +156,10 @@ class Transactions:
 
     # -- begin -------------------------------------------------------------------------------------
 
-    def _begin(self, txn: str, plan: Plan) -> None:
+    def _begin(self, txn: str, plan: Plan) -> int:
+        """Append verdicts and begin, holding the subjects and what they claim; the begin's number."""
         subjects = tuple(dict.fromkeys(step.subject for step in plan.steps))
-        holds = subjects if plan.holds else ()
+        holds = (*subjects, *self._claims(plan)) if plan.holds else ()
         common: dict[str, Any] = {"txn": txn, "cause": plan.cause, "principal": plan.principal}
         args: dict[str, Any] = {
             "summary": plan.summary, "plan": [msgspec.to_builtins(step) for step in plan.steps],
@@ -156,55 +168,87 @@ class Transactions:
             args["origin"] = plan.origin
         if plan.undoes is not None:
             args["undoes"] = plan.undoes
-        conditions = {**plan.conditions, **{busy_key(subject): None for subject in holds}}
+        # Who holds it comes before what it is: a name that is about to be released is worth waiting for.
+        conditions: dict[str, Any] = {**{busy_key(held): None for held in holds}, **plan.conditions}
         drafts = [
             Draft(kind=Kind.VERDICT, subject=f"image/{manifest}", operation="verdict",
                   args=verdict.to_record(), **common)
             for manifest, verdict in plan.verdicts.items()]
-        if plan.verdicts:
-            conditions[EPOCH_KEY] = next(iter(plan.verdicts.values())).epoch
+        epochs = {verdict.epoch for verdict in plan.verdicts.values()}
+        if len(epochs) > 1:
+            raise StaleState("the trust store changed while the images of this act were judged")
+        conditions.update(dict.fromkeys([EPOCH_KEY] if epochs else [], max(epochs, default=0)))
         first = subjects[0] if subjects else "engine"
         drafts.append(Draft(kind=Kind.BEGIN, subject=first, operation=plan.act, args=args, **common))
-        self.journal.append(tuple(drafts), conditions, reserve=plan.cause in (Cause.RECOVERY, Cause.EXIT))
+        reserve = plan.cause in (Cause.RECOVERY, Cause.EXIT)
+        begun: int = self.journal.append(tuple(drafts), conditions, reserve=reserve)[-1].seq
+        return begun
+
+    def _claims(self, plan: Plan) -> tuple[str, ...]:
+        claimed: dict[str, None] = {}
+        for step in plan.steps:
+            if step.subject.startswith("container/"):
+                claimed.update(dict.fromkeys(claims(step, self._container(step))))
+        return tuple(claimed)
+
+    def _container(self, step: Step) -> ContainerState | None:
+        value = self.journal.get(container_key(step.subject.partition("/")[2]))
+        return None if value is None else msgspec.convert(value, ContainerState)
 
     # -- steps -------------------------------------------------------------------------------------
 
-    def _drive(self, txn: str, plan: Plan, check: Check | None) -> Finished:
+    def _drive(self, txn: str, plan: Plan, begun: int, check: Check | None) -> Finished:
         done: list[Performed] = []
-        results: dict[str, Any] = {}
-        attach: int | None = None
         try:
             for step in plan.steps:
-                performed = self._perform(txn, plan, step)
-                done.append(performed)
-                results.update(performed.result)
-                attach = performed.attach if performed.attach is not None else attach
+                since = done[-1].record.seq if done else begun
+                request = Perform(
+                    txn, step, plan.cause, plan.principal, self._verdict(plan, step), plan.attach,
+                    plan.payload)
+                done.append(self.perform(request, since))
+            told = {} if check is None else check()
         except VordrError as error:
             self._back(txn, plan, done, error)
             raise
-        act = self.commit(txn, plan, {} if check is None else check())
-        return Finished(act, tuple(p.record for p in done), results, attach)
+        except BaseException as error:
+            # The one who asked was interrupted (Ctrl-C in a program), the step was not.
+            done += self._under_way(txn, plan, begun, done)
+            self._back(txn, plan, done, StateError(f"the caller was interrupted: {error!r}"))
+            raise
+        act = self.end(txn, Kind.COMMIT, plan, told)
+        results: dict[str, Any] = {}
+        for performed in done:
+            results.update(performed.result)
+        return Finished(act, tuple(p.record for p in done), results, _attached(done))
 
-    def _perform(self, txn: str, plan: Plan, step: Step) -> Performed:
-        request = Perform(
-            txn, step, plan.cause, plan.principal, self._verdict(plan, step), plan.attach, plan.payload)
-        performer = self.performer(step.subject)
+    def perform(self, request: Perform, since: int) -> Performed:
+        """Have one step performed; ``since`` is the last record of its transaction before it.
+
+        When the performer crashed in the middle, its successor compares the intent with the world.
+        """
+        performer = self.performer(request.step.subject)
         try:
             return performer.perform(request, STEP_DEADLINE)
         except (ActorDead, DeadlineExceeded):
-            # The actor crashed in the middle: its successor compares the intent with the world.
-            settled = performer.settle(Settle(txn, step, plan.principal), STEP_DEADLINE)
+            settle = Settle(request.txn, request.step, request.principal, since, request.compensates)
+            settled = performer.settle(settle, STEP_DEADLINE)
             if settled is None:
                 raise
             return settled
 
+    def _under_way(
+        self, txn: str, plan: Plan, begun: int, done: Sequence[Performed]
+    ) -> tuple[Performed, ...]:
+        """What became of the step that nobody waits for any more."""
+        if len(done) == len(plan.steps):
+            return ()
+        step, since = plan.steps[len(done)], done[-1].record.seq if done else begun
+        settled = self.performer(step.subject).settle(
+            Settle(txn, step, plan.principal, since), STEP_DEADLINE)
+        return () if settled is None else (settled,)
+
     def _verdict(self, plan: Plan, step: Step) -> Verdict | None:
-        if step.operation not in ROWS or not ROWS[Op(step.operation)].creates_process:
-            return None
-        if len(plan.verdicts) == 1:
-            return next(iter(plan.verdicts.values()))
-        wanted = self.manifest(step)
-        return plan.verdicts.get(wanted) if wanted is not None else None
+        return plan.verdicts.get(self.manifest(step) or "") if needs_verdict(step) else None
 
     def manifest(self, step: Step) -> str | None:
         """Manifest digest of the image behind a container's step; the container may be in the trash still."""
@@ -214,18 +258,22 @@ class Transactions:
             container = (self.journal.get(trash_key(ident)) or {}).get("container")
         return None if container is None else str(container["image"])
 
+    def fresh_verdict(self, step: Step) -> Verdict | None:
+        """What the gatekeeper says now about the image of ``step``; None when it makes no process.
+
+        Raises what the judge refuses with.
+        """
+        manifest = self.manifest(step) if needs_verdict(step) else None
+        return None if manifest is None else self.judge(manifest)
+
     # -- the end -----------------------------------------------------------------------------------
 
-    def commit(self, txn: str, plan: Plan, args: Mapping[str, Any]) -> Act:
-        """End ``txn`` well and let go of its subjects."""
-        return self.end(txn, Kind.COMMIT, plan, args)
-
     def end(self, txn: str, kind: Kind, plan: Plan, args: Mapping[str, Any]) -> Act:
+        """Commit or abort ``txn`` and let go of what it holds."""
         subjects = tuple(dict.fromkeys(step.subject for step in plan.steps))
         draft = Draft(
             txn=txn, kind=kind, cause=plan.cause, subject=subjects[0] if subjects else "engine",
-            operation=plan.act, principal=plan.principal,
-            args={"releases": list(subjects if plan.holds else ()), **args})
+            operation=plan.act, principal=plan.principal, args=dict(args))
         self.journal.append((draft,), {}, reserve=True)
         for subject in subjects:
             self.performer(subject).released(subject)
@@ -234,13 +282,16 @@ class Transactions:
 
     def _back(self, txn: str, plan: Plan, done: Sequence[Performed], error: VordrError) -> None:
         """Take back what was done, newest first, then abort with the reason."""
-        trouble = self.compensate(txn, plan, [performed.record for performed in done])
+        attached = _attached(done)
+        if attached is not None:
+            os.close(attached)
+        trouble = self.compensate(txn, plan.principal, [performed.record for performed in done])
         args: dict[str, Any] = {"error": error.to_wire()}
         if trouble:
             args["left"] = trouble
         self.end(txn, Kind.ABORT, plan, args)
 
-    def compensate(self, txn: str, plan: Plan, done: Sequence[Record]) -> list[dict[str, Any]]:
+    def compensate(self, txn: str, principal: str, done: Sequence[Record]) -> list[dict[str, Any]]:
         """Run the inverses of ``done`` in reverse; returns what could not be taken back, with the reason."""
         trouble: list[dict[str, Any]] = []
         blocked: set[str] = set()
@@ -249,21 +300,24 @@ class Transactions:
             if inverse is None or record.subject in blocked:
                 continue
             try:
-                self._compensate(txn, plan, record, inverse)
+                self._compensate(txn, principal, record, inverse)
             except VordrError as error:
                 blocked.add(record.subject)
                 trouble.append({"subject": record.subject, "operation": inverse.operation,
                                 "error": error.to_wire()})
         return trouble
 
-    def _compensate(self, txn: str, plan: Plan, record: Record, inverse: Inverse) -> None:
+    def _compensate(self, txn: str, principal: str, record: Record, inverse: Inverse) -> None:
         step = Step(subject=record.subject, operation=inverse.operation, args=dict(inverse.args))
         request = Perform(
-            txn, step, Cause.RECOVERY, plan.principal, self._verdict(plan, step), False, plan.payload,
-            compensates=record.seq)
-        performer = self.performer(record.subject)
-        try:
-            performer.perform(request, STEP_DEADLINE)
-        except (ActorDead, DeadlineExceeded):
-            if performer.settle(Settle(txn, step, plan.principal), STEP_DEADLINE) is None:
-                raise
+            txn, step, Cause.RECOVERY, principal, self.fresh_verdict(step), compensates=record.seq)
+        self.perform(request, self.journal.last()[0])
+
+
+def _is_held(error: VordrError) -> bool:
+    """Whether to wait for another transaction; a range of ids is not worth it, there are others."""
+    return isinstance(error, SubjectBusy) and not str(error.details.get("key")).startswith("busy/ranges/")
+
+
+def _attached(done: Sequence[Performed]) -> int | None:
+    return next((performed.attach for performed in reversed(done) if performed.attach is not None), None)

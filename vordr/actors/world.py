@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from vordr.model.state import ContainerState
 from vordr.model.verdict import Verdict
@@ -21,13 +21,13 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Exit:
-    """The end of a process: exit code (128+n for signal n; None when unknown), time in µs.
+    """The end of a process: exit code (128+n for signal n), time in µs; None where nobody knows.
 
     Not ``sure``: only its keeper (conmon) was seen to go; whether the process did must be looked at.
     """
 
     code: int | None
-    time: int
+    time: int | None
     sure: bool = True
 
 
@@ -49,6 +49,16 @@ class Observed:
     folder: bool = False
     trashed: bool = False
     generations: tuple[int, ...] = ()
+
+
+ALIVE: Final = (Status.RUNNING, Status.PAUSED)
+
+
+class Session(Protocol):
+    """A command that runs beside a container's process."""
+
+    def wait(self) -> int | None:
+        """Its exit code, when it has ended; None when nobody can know."""
 
 
 class World(Protocol):
@@ -78,7 +88,7 @@ class World(Protocol):
         """Mount the root file system from sealed layers and ``generations`` and start the process."""
 
     def signal(self, container: ContainerState, number: int) -> None:
-        """Deliver a signal; a process that has ended already is no error."""
+        """Deliver a signal; a process that has ended already is no error. KILL reaches a paused one too."""
 
     def pause(self, container: ContainerState) -> None: ...
 
@@ -94,9 +104,15 @@ class World(Protocol):
         """Look at the container; changes nothing."""
 
     def watch(self, container: ContainerState) -> None:
-        """Hear of the end of a process that an earlier incarnation of the engine started."""
+        """Hear of the end of a living process that an earlier incarnation of the engine started."""
 
     def execute(
         self, container: ContainerState, session: str, request: Any, *, attach: bool
     ) -> int | None:
         """Start ``request`` (ExecArgs with real values) as exec ``session``; an attach descriptor."""
+
+    def session(self, container: str, session: str) -> Session | None:
+        """The exec session, while nobody has waited for its end."""
+
+    def end_session(self, container: str, session: str) -> None:
+        """Forget an exec session whose end is known."""

@@ -61,7 +61,7 @@ def _set_logging(level: str) -> None:
     epilog="'vordr COMMAND --help' tells more of a command.",
 )
 @click.option(
-    "--root", envvar="VORDR_ROOT", type=click.Path(path_type=Path), metavar="DIR",
+    "--root", envvar="VORDR_ROOT", type=click.Path(path_type=Path, readable=False), metavar="DIR",
     help="Root folder of the instance (also VORDR_ROOT).  [default: /var/lib/vordr]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Answers on stdout and errors on stderr as JSON.")

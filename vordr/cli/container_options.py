@@ -13,9 +13,9 @@ import click
 
 from vordr.cli.context import Session
 from vordr.cli.progress import progress
-from vordr.engine.protocol import Engine, OnEvent, Reply, is_package
-from vordr.model.arguments import CreateArgs, PullArgs
-from vordr.model.errors import ImageNotFound, PullFailed, RegistryDenied, RegistryFailed, UsageError
+from vordr.engine.protocol import Reply, is_package
+from vordr.model.arguments import CreateArgs
+from vordr.model.errors import UsageError
 from vordr.model.spec import NetworkMode, parse_cpus, parse_restart, parse_signal, parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -96,41 +96,20 @@ def create_args(kind: type[A], wishes: dict[str, Any], **more: Any) -> A:
         labels=labels(w["labels"]),
         stop_signal=w["stop_signal"],
         stop_timeout=w["stop_timeout"],
+        pull=w["pull"],
         **more,
     )
 
 
-def make(session: Session, operation: str, args: CreateArgs, pull: str, cidfile: Path | None) -> Reply:
-    """Ask the engine for the container, fetching the image as ``pull`` says, and note its id.
-
-    :raises UsageError: the file exists. :raises ImageNotFound: with ``pull`` missing also when the registry
-        had nothing to give; its words are among the details.
-    """
+def make(session: Session, operation: str, args: CreateArgs, cidfile: Path | None) -> Reply:
+    """Ask the engine for the container, and note its id. Raises UsageError when the file exists."""
     if cidfile is not None and cidfile.exists():
         raise UsageError(f"{cidfile} exists already", remedy=f"remove it: rm {shlex.quote(str(cidfile))}")
-    engine = session.engine()
     with progress(session) as on_event:
-        if pull == "always" and not args.package:
-            engine.call("pull", PullArgs(reference=args.image), on_event=on_event)
-        try:
-            reply = engine.call_with_package(operation, args, on_event=on_event)
-        except ImageNotFound as missing:
-            if pull != "missing" or args.package:
-                raise
-            _fetch(engine, args.image, missing, on_event)
-            reply = engine.call_with_package(operation, args, on_event=on_event)
+        reply = session.engine().call_with_package(operation, args, on_event=on_event)
     if cidfile is not None:
         cidfile.write_text(reply.answer.container.id)
     return reply
-
-
-def _fetch(engine: Engine, image: str, missing: ImageNotFound, on_event: OnEvent | None) -> None:
-    try:
-        engine.call("pull", PullArgs(reference=image), on_event=on_event)
-    except (RegistryFailed, RegistryDenied, PullFailed, UsageError) as error:
-        raise ImageNotFound(
-            missing.message, remedy=missing.remedy,
-            details={**missing.details, "pull": error.message}) from error
 
 
 def entrypoint(text: str) -> tuple[str, ...]:

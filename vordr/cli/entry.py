@@ -56,32 +56,18 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
 
 
 def _guarded(arguments: Sequence[str], session: Session) -> int:
-    import click
-
     from vordr.cli.app import program
-    from vordr.cli.failure import report, report_unexpected, usage_error
-    from vordr.model.errors import VordrError
 
     try:
         code = _invoke(program, list(arguments), session)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as leaving:
-        sys.stdout.flush()
-        return leaving.exit_code
-    except click.exceptions.Abort:
-        return INTERRUPTED
-    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as nothing:  # click 8.1 has none: it exits
-        print(nothing.ctx.get_help(), flush=True)
-        return 0
-    except click.ClickException as error:
-        return report(usage_error(error), session)
-    except VordrError as error:
-        return report(error, session)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the outermost edge: nobody above could tell a person
-        return report_unexpected(error, session)
+        from vordr.cli.failure import tell
+
+        return tell(error, session)
 
 
 def _invoke(program: click.Group, arguments: list[str], session: Session) -> object:

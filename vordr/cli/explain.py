@@ -170,6 +170,13 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "verified, so nothing starts.",
         ("make keys, logs and a trust store for yourself: 'vordr trust init'",
          "look at what is there: 'vordr trust show'")),
+    "ERR_KEY": _E(
+        "a private key cannot be used",
+        "A key file is missing, damaged, locked with a passphrase that was not given or is wrong, or can be "
+        "read by others. Nothing was signed.",
+        ("give the passphrase: --passphrase, or --passphrase-file FILE",
+         "let only its owner read the key file named in the message: 'chmod 600 FILE'",
+         "if there are no keys yet: 'vordr trust init'")),
     # -- 60s -------------------------------------------------------------------------------------------
     "ERR_CONFIG": _E(
         "the configuration cannot be used",
@@ -259,6 +266,11 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "harm the others. Its process, if it runs, goes on.",
         ("see why: 'vordr inspect CONTAINER' and 'vordr history CONTAINER'",
          "have it supervised again: 'vordr wake CONTAINER'")),
+    "ERR_FENCED": _E(
+        "a part of the engine that had been given up tried to act",
+        "It did not stop in time when it should have, and another has taken its place. What it sends now is "
+        "not accepted, so that nothing is done twice.",
+        ("try again", "look at the parts: 'vordr doctor'")),
     "ERR_CHILD_START": _E(
         "a part of the engine could not be started",
         "Parts are started in order; one failed, and those before it were stopped again.",

@@ -14,11 +14,30 @@ from typing import Any, Final
 import click
 
 from vordr.cli.context import Session
-from vordr.cli.explain import EXPLANATIONS
 from vordr.cli.wording import printable
 from vordr.model.errors import UsageError, VordrError
 
 _NOT_EVIDENCE: Final = {"type", "cause", "remedies"}
+
+
+def tell(error: Exception, session: Session) -> int:
+    """Whatever a command line ended with: say it as it should be said; returns the exit code."""
+    nothing_given = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click 8.1 has none: it exits
+    match error:
+        case click.exceptions.Exit():
+            sys.stdout.flush()
+            return error.exit_code
+        case click.exceptions.Abort():
+            return 130
+        case click.UsageError() if isinstance(error, nothing_given) and error.ctx is not None:
+            print(error.ctx.get_help(), flush=True)
+            return 0
+        case click.ClickException():
+            return report(usage_error(error), session)
+        case VordrError():
+            return report(error, session)
+        case _:
+            return report_unexpected(error, session)
 
 
 def usage_error(error: click.ClickException) -> UsageError:
@@ -67,6 +86,8 @@ def wire_form(error: VordrError) -> dict[str, Any]:
 
 def lines(error: VordrError) -> Iterator[str]:
     """Summary, cause, evidence, what to do, and where to read more."""
+    from vordr.cli.explain import EXPLANATIONS
+
     row = EXPLANATIONS.get(error.id)
     yield f"Error [{error.id}]: {printable(error.message)}"
     cause = error.details.get("cause") or (row.cause if row else None)

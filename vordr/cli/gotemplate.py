@@ -45,9 +45,16 @@ def _index(value: Any, *keys: Any) -> Any:
 
 
 def _printf(form: str, *values: Any) -> str:
+    verbs = re.findall(r"%-?\d*([a-z%])", form)
+    wanted = [verb for verb in verbs if verb != "%"]
     form = re.sub(r"%(-?\d*)[vq]", r"%\1s", form)
-    shown = tuple(v if isinstance(v, int) and not isinstance(v, bool) else _shown(v) for v in values)
-    return form % shown
+    return form % tuple(_verb(verb, value) for verb, value in zip(wanted, values, strict=True))
+
+
+def _verb(verb: str, value: Any) -> Any:
+    if verb == "q":
+        return json.dumps(_shown(value), ensure_ascii=False)
+    return value if verb == "d" else _shown(value)
 
 
 _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {

@@ -130,7 +130,7 @@ def _split_name(name: str) -> tuple[str, str]:
 
 def ps_row(container: ContainerState, now_us: int, *, full: bool) -> dict[str, Any]:
     """One container by the names that docker's ``ps --format`` knows. ``full`` cuts nothing."""
-    command = wording.command_text((*(container.spec.entrypoint or ()), *container.spec.command))
+    command = wording.command_text(container.arguments)
     return {
         "ID": container.id if full else container.id[:12],
         "Image": container.image_name,
@@ -178,7 +178,7 @@ def docker_inspect(answer: InspectAnswer) -> dict[str, Any]:
     config = answer.image.config if answer.image else None
     entrypoint = spec.entrypoint if spec.entrypoint is not None else (config.entrypoint if config else ())
     command = spec.command or (config.command if config and spec.entrypoint is None else ())
-    words = [*entrypoint, *command]
+    words = list(c.arguments)
     return {
         "Id": c.id,
         "Created": wording.rfc3339(c.created),

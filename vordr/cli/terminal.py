@@ -127,8 +127,8 @@ class _Pump:
                 packet = self.channel.recv(_PACKET)
             except BlockingIOError:
                 return True
-            except ConnectionError:
-                return False
+            except ConnectionResetError:
+                continue  # told once, before the packets that still wait: they left input of ours unread
             if not packet:
                 return False
             target = self.streams.stderr if packet[0] == STDERR else self.streams.stdout

@@ -47,7 +47,7 @@ def size(count: int) -> str:
     """Bytes in decimal units and three digits, as in docker's image list: "4.26MB"."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB", "PB"):
-        if value < 1000:
+        if value < 999.5:
             break
         value, unit = value / 1000, larger
     return f"{value:.3g}{unit}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from vordr.actors.pool import EffectPool
@@ -22,15 +23,23 @@ from vordr.model.state import ContainerState, Seal
 _log = logging.getLogger("vordr.engine")
 
 
-class Aftermath:
-    """Runs policy transactions on the effects pool, so that no actor waits for them."""
+class _ActedOn(StateError):
+    """Somebody acted on the container since its process ended: its end has no sequel any more."""
 
-    def __init__(self, host: Host, effects: EffectPool) -> None:
+
+class Aftermath:
+    """Runs policy transactions on a pool of its own, so that no actor waits for them, and so that they never
+    take the workers on which the effects of their own steps must run."""
+
+    def __init__(self, host: Host, pool: EffectPool) -> None:
         self.host = host
-        self.effects = effects
+        self.pool = pool
 
     def after_exit(self, container: ContainerState) -> None:
-        """The process of ``container`` ended by itself and is cleaned up: decide what follows."""
+        """The process of ``container`` ended by itself and is cleaned up: decide what follows.
+
+        Said twice, the second finds the container acted on.
+        """
         decision = after_exit(container)
         match decision.sequel:
             case Sequel.REMOVE:
@@ -47,42 +56,46 @@ class Aftermath:
                 _log.warning("policy act failed: %s", error)
 
         try:
-            self.effects.submit(run, on_done=done)
+            self.pool.submit(run, on_done=done)
         except VordrError as error:
             _log.warning("policy act not begun: %s", error)
 
-    def _current(self, container: ContainerState) -> ContainerState:
-        """The container, if it still is as its end left it; raises StateError when somebody acted since."""
-        now = container_by_id(self.host.journal, container.id)
-        if now is None or now.state is not State.STOPPED or now.process != container.process:
-            raise StateError(f"{container.name} was acted on meanwhile")
-        return now
+    def _act(self, container: ContainerState, make: Callable[[ContainerState], Plan]) -> None:
+        """Run what ``make`` plans, while the container still is as its end left it."""
+        journal, head = self.host.journal, head_key(f"container/{container.id}")
+
+        def plan() -> Plan:
+            conditions = {head: journal.get(head)}
+            now = container_by_id(journal, container.id)
+            acted = (now is None or now.state is not State.STOPPED or now.process != container.process
+                     or now.asked_to_stop)
+            if now is None or acted:
+                raise _ActedOn(f"{container.name} was acted on meanwhile")
+            return replace(make(now), conditions=conditions)
+
+        try:
+            self.host.transactions.run(plan)
+        except _ActedOn:
+            return  # whoever did decides what becomes of it
 
     def _remove(self, container: ContainerState) -> None:
-        def plan() -> Plan:
-            now = self._current(container)
-            return self._plan("remove", f"remove {now.name} (--rm)", now, Op.REMOVE, {})
-
-        self.host.transactions.run(plan)
+        self._act(
+            container, lambda now: self._plan("remove", f"remove {now.name} (--rm)", now, Op.REMOVE, {}))
 
     def _restart(self, container: ContainerState, decision: Decision) -> None:
-        def plan() -> Plan:
-            now = self._current(container)
+        def make(now: ContainerState) -> Plan:
             verdict = self.host.library.judge_manifest(now.image)
-            made = self._plan("restart", f"restart {now.name} ({decision.reason})", now, Op.REVIVE,
+            plan = self._plan("restart", f"restart {now.name} ({decision.reason})", now, Op.REVIVE,
                               {"to": str(State.RUNNING), "policy": True})
-            return Plan(**{**vars(made), "verdicts": {now.image: verdict}})
+            return replace(plan, verdicts={now.image: verdict})
 
-        self.host.transactions.run(plan)
+        self._act(container, make)
 
     def _plan(
         self, act: str, summary: str, container: ContainerState, op: Op, args: dict[str, object]
     ) -> Plan:
-        subject = f"container/{container.id}"
-        return Plan(
-            act, summary, (Step(subject=subject, operation=str(op), args=args),), "policy",
-            cause=Cause.POLICY, origin=container.process_act,
-            conditions={head_key(subject): self.host.journal.get(head_key(subject))})
+        step = Step(subject=f"container/{container.id}", operation=str(op), args=args)
+        return Plan(act, summary, (step,), "policy", cause=Cause.POLICY, origin=container.process_act)
 
     # -- broken seals --------------------------------------------------------------------------------
 

@@ -102,7 +102,8 @@ def find_image(journal: Any, given: str) -> ImageState:
 
 def all_acts(journal: Any) -> list[Act]:
     """Every transaction, oldest first."""
-    return [msgspec.convert(value, Act) for _, value in journal.scan("acts/")]
+    acts = [msgspec.convert(value, Act) for _, value in journal.scan("acts/")]
+    return sorted(acts, key=lambda act: act.seq)  # txns order milliseconds only
 
 
 def names_in_use(journal: Any) -> dict[str, str]:

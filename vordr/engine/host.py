@@ -11,8 +11,8 @@ from typing import Any
 from vordr.actors.clock import Clock
 from vordr.actors.containers import ContainerDirectory
 from vordr.actors.gatekeeper import GatekeeperClient
-from vordr.actors.kernel import KernelWorld
 from vordr.actors.transaction import Finished, Transactions
+from vordr.actors.world import World
 from vordr.engine.library import Library
 from vordr.engine.protocol import Caller, OnEvent, Reply
 from vordr.formats.signature import PublicKey
@@ -37,7 +37,7 @@ class Host:
     store: ImageStore
     secrets: SecretStore
     containers: ContainerDirectory
-    world: KernelWorld
+    world: World
     facts: HostFacts
     host_key: PublicKey
     trash_days: int

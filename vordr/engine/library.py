@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -231,8 +232,16 @@ def shown(image: ImageState) -> str:
     return reference.parse(image.names[0]).familiar() if image.names else image.manifest[:19]
 
 
-def _stamp(fd: int) -> tuple[int, ...]:
+def check_file(fd: int) -> os.stat_result:
+    """What ``fstat`` says of a package's descriptor; raises ImageUnreadable when it is no file, or empty."""
     found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise ImageUnreadable("the package is not a file", remedy="vordr pack SOURCE OUTPUT.ctp")
     if not found.st_size:
-        raise ImageUnreadable("the package is empty")
+        raise ImageUnreadable("the package is empty", remedy="vordr pack SOURCE OUTPUT.ctp")
+    return found
+
+
+def _stamp(fd: int) -> tuple[int, ...]:
+    found = check_file(fd)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

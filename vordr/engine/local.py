@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from vordr.actors.childspec import Action, Decision
-from vordr.actors.clock import SystemClock
 from vordr.actors.container import Surroundings
 from vordr.actors.containers import ContainerDirectory
 from vordr.actors.gatekeeper import GatekeeperClient
-from vordr.actors.kernel import KernelWorld
 from vordr.actors.pool import EffectPool
 from vordr.actors.reasons import Reason
 from vordr.actors.recovery import Recovered, Recovery
 from vordr.actors.root import GATEKEEPER, IMAGES, ServicePerformer, Tree, plant
 from vordr.actors.transaction import Transactions
 from vordr.actors.tree import stop_tree
-from vordr.actors.world import Exit
 from vordr.engine import settings
 from vordr.engine.aftermath import Aftermath
+from vordr.engine.authority import authorise
+from vordr.engine.composition import KERNEL, Composition, Machine, Surface
 from vordr.engine.handlers import HANDLERS
 from vordr.engine.host import Call, Host, entropy
 from vordr.engine.library import Library
@@ -37,26 +37,23 @@ from vordr.model import arguments
 from vordr.model.errors import (
     JournalStopped,
     NotPrivileged,
-    PolicyDenied,
     StateError,
     StateLocked,
     UsageError,
     VordrError,
 )
-from vordr.model.operations import REGISTRY, Scope
+from vordr.model.lifecycle import State
+from vordr.model.operations import REGISTRY
 from vordr.model.paths import Paths
 from vordr.model.records import Cause, Draft, Kind
-from vordr.model.spec import NetworkMode
-from vordr.runtime import cgroups
-from vordr.runtime.driver import choose
-from vordr.runtime.exits import ExitNotice, ExitWatcher
-from vordr.runtime.probe import HostFacts, probe
+from vordr.runtime.probe import HostFacts
 
 # One instance's folders, and who may enter: the mapped root user of a container walks through 0711.
 _FOLDERS: Final = (
     ("containers", 0o711), ("trash", 0o711), ("layers", 0o700), ("exits", 0o700), ("bundles", 0o700),
 )
-_RANK: Final[Mapping[Scope, int]] = {Scope.READ: 0, Scope.OPERATE: 1, Scope.ADMIN: 2}
+POLICY_WORKERS: Final = 16
+_log = logging.getLogger("vordr.engine")
 
 
 class LocalEngine(Engine):
@@ -84,20 +81,24 @@ class LocalEngine(Engine):
 
         if os.geteuid() != 0:
             raise NotPrivileged("running containers needs root: namespaces, mounts and control groups")
-        paths = Paths.of(resolve_root(None if root is None else Path(root)))
+        return cls.open_on(KERNEL, Paths.of(resolve_root(None if root is None else Path(root))))
+
+    @classmethod
+    def open_on(cls, composition: Composition, paths: Paths) -> LocalEngine:
+        """Own the folders of ``paths`` and run an engine of these parts in this process. Raises as open."""
         lock = _own(paths)
         try:
-            return cls._open(paths, lock)
+            parts = _Parts(composition, paths, lock)
         except BaseException:
             os.close(lock)
             raise
-
-    @classmethod
-    def _open(cls, paths: Paths, lock: int) -> LocalEngine:
-        parts = _Parts(paths, lock)
-        store = JournalStore.open(paths, parts.host_key)
         try:
-            engine = _assemble(cls, paths, parts, store)
+            store = JournalStore.open(paths, parts.host_key, parts.clock.now_us)
+        except BaseException:
+            parts.close()
+            raise
+        try:
+            engine = _assemble(cls, composition, paths, parts, store)
         except BaseException:
             parts.close()
             store.close()
@@ -110,14 +111,21 @@ class LocalEngine(Engine):
         return engine
 
     def _begin(self) -> None:
-        """Recover what a crash left open, then take over the containers and hear of their ends."""
+        """Hear of ends, recover what a crash left open, then take over the containers."""
         host = self.host
-        recovery = Recovery(host.journal, host.transactions, host.library.judge_manifest)
-        self.recovered = recovery.run()
+        self._parts.watch()  # first: taking a start back waits for the end of its process
+        self.recovered = Recovery(host.journal, host.transactions).run()
+        for recovered in self.recovered:
+            _log.warning("recovery: %s: %s %s", recovered.summary, recovered.how, list(recovered.left) or "")
         for key, value in list(host.journal.scan("containers/")):
-            if value["state"] != "removed":
-                host.containers.handle(key.removeprefix("containers/"))
-        self._parts.watcher_start()
+            if value["state"] != State.REMOVED:
+                self._take_over(key.removeprefix("containers/"))
+
+    def _take_over(self, container: str) -> None:
+        try:
+            self.host.containers.handle(container)
+        except VordrError as error:  # one bad container keeps nobody from the others
+            _log.warning("container %s cannot be taken over: %s", container[:12], error)
 
     # -- calls -------------------------------------------------------------------------------------
 
@@ -139,7 +147,7 @@ class LocalEngine(Engine):
             raise StateError("the engine is closed")
         if self.failed.is_set():
             raise JournalStopped("the journal has stopped: nothing can be recorded, so nothing may happen")
-        authorise(caller, row.name, row.scope, args)
+        authorise(row, args, caller)
         if row.mutating:
             self._parts.warm_up()
         call = Call(caller, files, on_event, cancelled or threading.Event())
@@ -150,59 +158,45 @@ class LocalEngine(Engine):
         if self._closed:
             return
         self._closed = True
-        self._parts.watcher_stop()
+        self._parts.unwatch()
         stop_tree(self.tree.root.handle, timeout=30.0)
         self._parts.close()
 
 
-def authorise(caller: Caller, name: str, scope: Scope, args: arguments.Args) -> None:
-    """Raise PolicyDenied unless ``caller`` holds ``scope``, and for wishes that widen what may be done."""
-    if _RANK[caller.scope] < _RANK[scope]:
-        raise PolicyDenied(
-            f"{name} needs scope {scope}; {caller.principal} has {caller.scope}",
-            remedy="ask an administrator of this host (uid 0)")
-    wants_host = getattr(args, "network", None) is NetworkMode.HOST
-    if wants_host and caller.scope is not Scope.ADMIN:
-        raise PolicyDenied(
-            f"the host's network needs scope admin; {caller.principal} has {caller.scope}",
-            remedy="ask an administrator of this host (uid 0)")
-
-
 class _Parts:
-    """What an engine owns beside its tree: lock, key, clock, pool, watcher."""
+    """What an engine owns beside its tree: lock, key, clock, pools, machine."""
 
-    def __init__(self, paths: Paths, lock: int) -> None:
+    def __init__(self, composition: Composition, paths: Paths, lock: int) -> None:
         self.lock = lock
         self.failed = threading.Event()
         self.settings = settings.load(paths.config)
         self.host_key = load_host_key(paths)
-        self.clock = SystemClock()
+        self.clock = composition.clock()
         self.effects = EffectPool(self.settings.effect_workers)
-        self.facts: HostFacts = probe()
-        self.directory: list[ContainerDirectory] = []
-        self.watcher = ExitWatcher(paths.exits, self._on_exit)
+        self.policies = EffectPool(POLICY_WORKERS)
+        self.facts: HostFacts = composition.facts()
+        self.machine: Machine | None = None
         self._watching = False
-
-    def _on_exit(self, notice: ExitNotice) -> None:
-        exit = Exit(notice.code, notice.time_us, sure=notice.code is not None)
-        self.directory[0].ended(notice.container, exit)
 
     def warm_up(self) -> None:
         """Have the kernel's wait for the first write to a control group over before it is in the way."""
         try:
-            self.effects.submit(cgroups.warm, on_done=lambda result, error: None)
+            if self.machine is not None:
+                self.effects.submit(self.machine.warm_up, on_done=lambda result, error: None)
         except VordrError:
             pass  # a full or closing pool: then the wait is where it would have been
 
-    def watcher_start(self) -> None:
-        self.watcher.start()
-        self._watching = True
+    def watch(self) -> None:
+        if self.machine is not None:
+            self.machine.exits.start()
+            self._watching = True
 
-    def watcher_stop(self) -> None:
-        if self._watching:
-            self.watcher.stop()
+    def unwatch(self) -> None:
+        if self.machine is not None and self._watching:
+            self.machine.exits.stop()
 
     def close(self) -> None:
+        self.policies.close(timeout=10.0)
         self.effects.close(timeout=10.0)
         self.clock.close()
         os.close(self.lock)
@@ -235,7 +229,9 @@ def _own(paths: Paths) -> int:
     return lock
 
 
-def _assemble(cls: type[LocalEngine], paths: Paths, parts: _Parts, store: JournalStore) -> LocalEngine:
+def _assemble(
+    cls: type[LocalEngine], composition: Composition, paths: Paths, parts: _Parts, store: JournalStore
+) -> LocalEngine:
     """Plant the tree and connect its parts."""
     clock, trash_days = parts.clock, parts.settings.trash_days
     later: list[Aftermath] = []
@@ -254,10 +250,11 @@ def _assemble(cls: type[LocalEngine], paths: Paths, parts: _Parts, store: Journa
     tree_box.append(tree)
     journal = tree.journal
     secrets = SecretStore(paths)
-    world = KernelWorld(
-        paths, journal, secrets, parts.facts,
-        lambda: choose(parts.facts, paths, parts.settings.runtime), parts.watcher,
-        lambda manifest, seal, broken: later[0].broken_seal(manifest, seal, broken))
+    parts.machine = composition.machine(Surface(
+        paths=paths, journal=journal, secrets=secrets, facts=parts.facts, runtime=parts.settings.runtime,
+        on_exit=lambda container, exit: directory.ended(container, exit),
+        on_broken=lambda manifest, seal, broken: later[0].broken_seal(manifest, seal, broken)))
+    world = parts.machine.world
     changes = threading.Condition()
 
     def changed(container: str) -> None:
@@ -268,21 +265,20 @@ def _assemble(cls: type[LocalEngine], paths: Paths, parts: _Parts, store: Journa
         journal=journal, world=world, boot_id=host_boot_id(), trash_days=trash_days, entropy=entropy,
         after_exit=lambda container: later[0].after_exit(container), changed=changed)
     directory = ContainerDirectory(tree.containers, journal, lambda: around)
-    parts.directory.append(directory)
     services = ServicePerformer(tree.services(IMAGES))
-    transactions = Transactions(
-        journal, {"container": directory, "image": services, "trust": services, "engine": services},
-        clock.now_us, entropy)
     gatekeeper = GatekeeperClient(tree.services(GATEKEEPER))
     images = ImageStore(paths)
     images.prepare()
     library = Library(paths, journal, gatekeeper, images, clock.now_us)
+    transactions = Transactions(
+        journal, {"container": directory, "image": services, "trust": services, "engine": services},
+        library.judge_manifest, clock.now_us, entropy)
     host = Host(
         paths=paths, clock=clock, journal=journal, transactions=transactions, gatekeeper=gatekeeper,
         library=library, store=images, secrets=secrets, containers=directory, world=world,
         facts=parts.facts, host_key=parts.host_key.public, trash_days=trash_days, started=clock.now_us(),
         changes=changes)
-    later.append(Aftermath(host, parts.effects))
+    later.append(Aftermath(host, parts.policies))
     return cls(host, tree, parts)
 
 

@@ -224,7 +224,11 @@ def _overlay(stacked: Sequence[Path], upper: Path, work: Path, merged: Path, rea
         # Linux < 6.5 does not know lowerdir+.
         if error.errno != errno.EINVAL:
             raise
-        overlay_by_string(stacked, upper, work, merged, read_only)
+        try:
+            overlay_by_string(stacked, upper, work, merged, read_only)
+        except OSError:
+            # Both refused, so the kernel was not too old; the first has its words.
+            raise error from None
 
 
 def _overlay_by_context(

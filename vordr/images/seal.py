@@ -37,7 +37,7 @@ _UNFINISHED: Final = ".unsealed-"
 # The latest time that ext4 can hold; no unpacked file is younger.
 _BUILD_TIME: Final = 15032385535
 _CHUNK: Final = 1 << 20
-# Stamps of files that this process hashed again and found right, for callers that do not keep refreshed seals.
+# Stamps of files that this process hashed again and found right: not every caller keeps refreshed seals.
 _hashed_here: Final[dict[tuple[str, str], str]] = {}
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 

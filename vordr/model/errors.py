@@ -113,7 +113,7 @@ class RegistryFailed(VordrError):
 
 class RegistryDenied(VordrError):
     id, exit_code = "ERR_AUTH", 31
-    default_remedy = "vordr login REGISTRY"
+    default_remedy = "put the registry's credentials into containers-auth.json (skopeo login REGISTRY)"
 
 
 class ImageNotFound(VordrError):

@@ -124,6 +124,11 @@ def target(op: Op, state: State, wanted: State | None = None) -> State:
     return wanted
 
 
+def makes_process(op: Op, wanted: State | None = None) -> bool:
+    """Whether ``op`` needs a verdict: it makes a process, or what a process will be made of."""
+    return ROWS[op].creates_process and wanted is not State.STOPPED
+
+
 def illegal(op: Op, state: State, name: str) -> IllegalTransition:
     """The refusal for ``op`` on container ``name`` in ``state``, naming what is allowed instead."""
     options = ", ".join(_VERBS.get(o, str(o)) for o in allowed(state)) or "nothing"

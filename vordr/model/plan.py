@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vordr.model.errors import NothingToUndo, UndoBlocked, UndoError
-from vordr.model.lifecycle import Op
+from vordr.model.lifecycle import Op, State
 from vordr.model.records import Act, ActStatus, Cause, Step, StepDone
 
 
@@ -125,18 +126,21 @@ def consequences(acts: Sequence[Act], chosen: Iterable[Act]) -> list[Act]:
     return found
 
 
-def plan_undo(acts: Sequence[Act], chosen: Sequence[Act], names: Mapping[str, str], *, cascade: bool,
-              keep_names: Mapping[str, str] | None = None) -> UndoPlan:
+def plan_undo(
+    acts: Sequence[Act], chosen: Sequence[Act], names: Mapping[str, str], *, cascade: bool
+) -> UndoPlan:
     """Plan taking back ``chosen`` and their consequences; ``acts`` are all, oldest first.
 
-    ``names`` maps names in use to container ids; ``keep_names`` maps ids of removed containers to the names
-    they had. Raises UndoBlocked naming the acts in the way, unless ``cascade`` takes them along.
+    ``names`` maps names in use to container ids. Raises UndoBlocked naming the acts in the way, unless
+    ``cascade`` takes them along.
     """
     selected = {act.txn: act for act in (*chosen, *consequences(acts, chosen))}
-    while blockers := _in_the_way(acts, selected, names, keep_names or {}):
-        if not cascade:
+    while blockers := _in_the_way(acts, selected, names):
+        follow = _followers(blockers, selected)
+        if not follow and not cascade:
             raise _blocked(blockers)
-        for act in (*blockers, *consequences(acts, blockers)):
+        along = follow or blockers
+        for act in (*along, *consequences(acts, along)):
             selected[act.txn] = act
     order = sorted(selected.values(), key=_moment, reverse=True)
     done = [step for act in order for step in reversed(act.steps)]
@@ -156,29 +160,49 @@ def _moment(act: Act) -> int:
     return act.end if act.end is not None else act.seq
 
 
+def _followers(blockers: Sequence[Act], selected: Mapping[str, Act]) -> list[Act]:
+    """Ends and policy acts that only followed an undo which is now taken back: they go with it.
+
+    A process that an undo brought back is still the process of the act that began it, so what becomes of it
+    names that act as its origin.
+    """
+    if all(act.undoes is None for act in selected.values()):
+        return []
+    in_the_way = {act.txn for act in blockers}
+    return [act for act in blockers if act.cause is not Cause.ACT and act.origin not in in_the_way]
+
+
 def _blocked(blockers: Sequence[Act]) -> UndoBlocked:
     first = blockers[0]
     others = f" and {len(blockers) - 1} more" if len(blockers) > 1 else ""
     return UndoBlocked(
         f"cannot undo: {first.summary} ({first.txn}){others} came later and depends on it",
-        remedy="add --cascade to take it along, or undo it first: vordr undo " + first.txn,
+        remedy=("first take that one back: vordr redo " + first.txn if first.undoes is not None else
+                "add --cascade to take it along, or undo it first: vordr undo " + first.txn),
         details={"blocked_by": [{"txn": act.txn, "summary": act.summary} for act in blockers]})
 
 
 def _in_the_way(
-    acts: Sequence[Act], selected: Mapping[str, Act], names: Mapping[str, str], kept: Mapping[str, str]
+    acts: Sequence[Act], selected: Mapping[str, Act], names: Mapping[str, str]
 ) -> list[Act]:
-    """Live acts outside the selection, newest first, that depend on something in it."""
+    """Live acts outside the selection, newest first, that depend on something in it.
+
+    An undo is in nobody's way, since what it took back is as if it had not been; but undos that stand one on
+    the other are taken back in that order.
+    """
+    redoing = any(act.undoes is not None for act in selected.values())
     moments: dict[str, int] = {}
     for act in selected.values():
         for subject in subjects(act):
             moments[subject] = min(moments.get(subject, _moment(act)), _moment(act))
-    wanted = _names_wanted(selected.values(), kept)
+    wanted = _names_wanted(selected.values())
     found: list[Act] = []
     for act in reversed(acts):
-        if act.txn in selected or not live(act) or act.undoes is not None:
+        if act.txn in selected or not live(act):
             continue
-        if _depends(act, moments) or _holds(act, wanted, names, selected):
+        if act.undoes is not None and not (redoing and act.act == "undo"):
+            continue
+        if _depends(act, moments) or _holds(act, wanted, names):
             found.append(act)
     return found
 
@@ -194,31 +218,37 @@ def _depends(act: Act, moments: Mapping[str, int]) -> bool:
 
 
 def image_of(step: StepDone | Step) -> str | None:
-    """The manifest digest that a create step uses, else None."""
-    if step.operation != Op.CREATE:
+    """The manifest digest that a step which makes a container uses, else None."""
+    if step.operation not in (Op.CREATE, Op.RECREATE):
         return None
     container = step.args.get("container")
     return str(container["image"]) if isinstance(container, Mapping) else None
 
 
-def _names_wanted(selected: Iterable[Act], kept: Mapping[str, str]) -> dict[str, str]:
-    """Names that the undo must take again, by container id."""
+def _names_wanted(selected: Iterable[Act]) -> dict[str, str]:
+    """Names that the undo must take again, with the container ids that want them."""
+    steps = [step for act in selected for step in act.steps]
+    # What the selection created itself needs no name back: it goes away again.
+    created = {step.subject for step in steps if step.operation == Op.CREATE}
     wanted: dict[str, str] = {}
-    for act in selected:
-        for step in act.steps:
-            container = step.subject.removeprefix("container/")
-            if step.operation == Op.REMOVE and container in kept:
-                wanted[kept[container]] = container
-            if step.operation == Op.CREATE:
-                # What the selection created itself needs no name back: it goes away again.
-                wanted.pop(str(step.args.get("container", {}).get("name", "")), None)
-    created = {s.subject for a in selected for s in a.steps if s.operation == Op.CREATE}
-    return {name: c for name, c in wanted.items() if f"container/{c}" not in created}
+    for step in steps:
+        name = None if step.inverse is None else name_taken_by(step.inverse.operation, step.inverse.args)
+        if name is not None and step.subject not in created:
+            wanted[name] = step.subject.removeprefix("container/")
+    return wanted
 
 
-def _holds(
-    act: Act, wanted: Mapping[str, str], names: Mapping[str, str], selected: Mapping[str, Act]
-) -> bool:
+def name_taken_by(operation: str, args: Mapping[str, Any]) -> str | None:
+    """The name that a restore or recreate takes again, else None."""
+    match operation:
+        case Op.RESTORE:
+            return str(args["name"]) if args.get("name") else None
+        case Op.RECREATE if args["to"] != State.REMOVED:
+            return str(args["container"]["name"])
+    return None
+
+
+def _holds(act: Act, wanted: Mapping[str, str], names: Mapping[str, str]) -> bool:
     for name, container in wanted.items():
         holder = names.get(name)
         if holder is None or holder == container:
@@ -228,14 +258,15 @@ def _holds(
     return False
 
 
-_REPLACED_BY_UNSTART = {Op.REVIVE, Op.PAUSE, Op.RESUME, Op.REOPEN}
+_REPLACED_BY_UNSTART = {Op.REVIVE, Op.PAUSE, Op.RESUME}
+_REPLACED_BY_STOP = {Op.PAUSE, Op.RESUME}
 
 
 def net(done: Sequence[StepDone]) -> tuple[Step, ...]:
     """Inverses of ``done`` (newest first), without the work that a later inverse would throw away.
 
-    Reviving a process only to unstart it, and restoring from the trash only to uncreate, cancel out: both
-    lead to the same declared state (proved for the table in the property tests).
+    Reviving a process only to end it again, and restoring from the trash only to uncreate, cancel out: both
+    lead to the same declared state (the property tests run both ways).
     """
     steps: list[Step] = []
     for step in done:
@@ -245,6 +276,10 @@ def net(done: Sequence[StepDone]) -> tuple[Step, ...]:
         match inverse.operation:
             case Op.UNSTART:
                 _drop_trailing(steps, inverse.subject, _REPLACED_BY_UNSTART)
+            case Op.STOP:
+                _drop_trailing(steps, inverse.subject, _REPLACED_BY_STOP)
+                if _drop_last(steps, inverse.subject, Op.REVIVE):
+                    continue
             case Op.UNCREATE:
                 _drop_from_restore(steps, inverse.subject)
         steps.append(inverse)
@@ -252,11 +287,17 @@ def net(done: Sequence[StepDone]) -> tuple[Step, ...]:
 
 
 def _drop_trailing(steps: list[Step], subject: str, kinds: set[Op]) -> None:
-    while True:
-        last = next((i for i in reversed(range(len(steps))) if steps[i].subject == subject), None)
-        if last is None or steps[last].operation not in kinds:
-            return
-        del steps[last]
+    while any(_drop_last(steps, subject, kind) for kind in kinds):
+        pass
+
+
+def _drop_last(steps: list[Step], subject: str, kind: Op) -> bool:
+    """Drop the newest step on ``subject``, if it is of this kind."""
+    last = next((i for i in reversed(range(len(steps))) if steps[i].subject == subject), None)
+    if last is None or steps[last].operation != kind:
+        return False
+    del steps[last]
+    return True
 
 
 def _drop_from_restore(steps: list[Step], subject: str) -> None:

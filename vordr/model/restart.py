@@ -31,12 +31,17 @@ class Decision:
 
 
 def after_exit(container: ContainerState) -> Decision:
-    """What to do about ``container``, whose process has just ended (state stopped, exit code known)."""
+    """What to do about ``container``, whose process has ended (state stopped).
+
+    An end that was asked for has no sequel: who asked for it planned what follows.
+    """
     spec = container.spec
+    if container.asked_to_stop:
+        return Decision(Sequel.NOTHING)
     if spec.auto_remove:
         return Decision(Sequel.REMOVE, reason="--rm")
     policy = spec.restart
-    if container.asked_to_stop or policy.mode is RestartMode.NO:
+    if policy.mode is RestartMode.NO:
         return Decision(Sequel.NOTHING)
     if policy.mode is RestartMode.ON_FAILURE:
         if container.exit_code == 0:

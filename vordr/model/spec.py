@@ -99,7 +99,7 @@ def parse_restart(text: str) -> RestartPolicy:
     return RestartPolicy(RestartMode.ON_FAILURE, int(number))
 
 
-_SIZE: Final = re.compile(r"(\d+)(b|[kmgt]i?b?)?", re.IGNORECASE)
+_SIZE: Final = re.compile(r"(\d{1,16})(b|[kmgt]i?b?)?", re.IGNORECASE | re.ASCII)
 _UNITS: Final = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -115,7 +115,7 @@ def parse_size(text: str) -> int:
 
 def parse_cpus(text: str) -> int:
     """Read ``--cpus`` (``1.5``) into thousandths of a CPU."""
-    if not re.fullmatch(r"\d+(\.\d{1,3})?|\.\d{1,3}", text):
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,3})?|\.\d{1,3}", text, re.ASCII):
         remedy = "a number with up to 3 decimals, such as 1.5"
         raise UsageError(f"invalid number of CPUs {text!r}", remedy=remedy)
     whole, _, fraction = text.partition(".")
@@ -128,7 +128,7 @@ def parse_cpus(text: str) -> int:
 def parse_signal(text: str | int) -> int:
     """A signal by number or name (``TERM``, ``SIGTERM``, 15), as docker's kill takes it."""
     value = str(text).upper()
-    if value.isdigit() and 1 <= int(value) <= signal.SIGRTMAX:
+    if value.isascii() and value.isdigit() and 1 <= int(value) <= signal.SIGRTMAX:
         return int(value)
     name = value if value.startswith("SIG") else f"SIG{value}"
     try:
@@ -150,7 +150,11 @@ def check_name(name: str) -> str:
     return name
 
 
+LONGEST_STOP: Final = 86_400
+"""Seconds that a stop may wait for a process to end by itself."""
 _LEAST_MEMORY: Final = 6 * 1024 * 1024
+# Canonical JSON holds no larger integer exactly; no machine has as much of anything.
+_MOST: Final = 2**53 - 1
 
 
 def check_text(word: str) -> str:
@@ -176,6 +180,12 @@ def check_spec(spec: ContainerSpec) -> ContainerSpec:
     for value, least, message in limits:
         if value is not None and value < least:
             raise UsageError(message)
+        if value is not None and value > _MOST:
+            raise UsageError(f"{message.partition(' ')[0]} is too large")
+    if not 0 <= spec.stop_timeout <= LONGEST_STOP:
+        raise UsageError(f"--stop-timeout must be from 0 to {LONGEST_STOP} seconds")
+    if not 0 <= spec.restart.retries <= _MOST:
+        raise UsageError("--restart: the number of retries must be from 0")
         if value is not None and value > LARGEST_LIMIT:
             raise UsageError(f"the limit {value} is too large")
     if spec.auto_remove and spec.restart.mode is not RestartMode.NO:

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from vordr.model.errors import ContainerNotFound, IllegalTransition
-from vordr.model.lifecycle import ROWS, Fidelity, Op, State, illegal, target
-from vordr.model.records import Inverse, container_key, name_key, trash_key
+from vordr.model.lifecycle import ROWS, Fidelity, Op, State, illegal, makes_process, target
+from vordr.model.records import Inverse, Step, container_key, name_key, trash_key
 from vordr.model.spec import IdRange
 from vordr.model.state import ContainerState, Generation, TrashItem
 
@@ -86,6 +86,38 @@ def advance(op: Op, before: ContainerState | None, args: dict[str, Any], facts: 
     raise IllegalTransition(f"unknown operation {op}")
 
 
+def needs_verdict(step: Step) -> bool:
+    """Whether a step of any subject makes a process, or what one will be made of."""
+    if step.operation not in ROWS:
+        return False
+    wanted = step.args.get("to")
+    return makes_process(Op(step.operation), None if wanted is None else State(wanted))
+
+
+_NAMING = (Op.CREATE, Op.RECREATE, Op.REMOVE, Op.UNCREATE, Op.RESTORE)
+
+
+def claims(step: Step, container: ContainerState | None) -> tuple[str, ...]:
+    """Keys that a transaction with ``step`` keeps to itself from begin to end, beside its subjects.
+
+    ``container`` is the one it is about, None when there is none yet. What takes a name or a range of ids
+    must find it free, and what gives one up may have to take it back.
+    """
+    if step.operation not in _NAMING:
+        return ()
+    coming = step.args.get("container")
+    if coming is not None:
+        container = msgspec.convert(coming, ContainerState)
+    given = step.args.get("name")
+    names = [str(given)] if given else []
+    if container is not None:
+        names.append(container.name)
+    held = [name_key(name) for name in dict.fromkeys(names)]
+    if step.operation == Op.CREATE and container is not None and container.ids is not None:
+        held.append(range_key(container.ids))
+    return tuple(held)
+
+
 def _inverse(op: Op, args: dict[str, Any], *, losses: tuple[str, ...] | None = None) -> Inverse:
     row = ROWS[op]
     found = losses if losses is not None else ((row.loss,) if row.loss else ())
@@ -157,8 +189,9 @@ def _remove(before: ContainerState, facts: Facts) -> Advance:
 
 
 def _restore(before: ContainerState, args: dict[str, Any]) -> Advance:
+    # Who brings it back decides what happens to it next, not what its last process left to be done.
     back = replace(before, state=target(Op.RESTORE, before.state, State(args["to"])),
-                   name=str(args.get("name") or before.name))
+                   name=str(args.get("name") or before.name), asked_to_stop=True)
     writes = {
         container_key(back.id): msgspec.to_builtins(back),
         name_key(back.name): back.id,
@@ -187,13 +220,16 @@ def _start(before: ContainerState, generation: int, facts: Facts) -> Advance:
 
 
 def _exit_facts(container: ContainerState) -> dict[str, Any]:
-    return {"code": container.exit_code, "finished": container.finished, "started": container.started}
+    return {
+        "code": container.exit_code, "finished": container.finished, "started": container.started,
+        "asked": container.asked_to_stop, "restarts": container.restarts, "act": container.process_act}
 
 
 def _with_exit(container: ContainerState, known: dict[str, Any]) -> ContainerState:
     return replace(
         container, exit_code=known.get("code"), finished=known.get("finished"),
-        started=known.get("started"), pid=None)
+        started=known.get("started"), asked_to_stop=bool(known.get("asked")),
+        restarts=int(known.get("restarts") or 0), process_act=known.get("act"), pid=None)
 
 
 def _unstart(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advance:

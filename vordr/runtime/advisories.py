@@ -45,7 +45,7 @@ ADVISORIES: Final = (
     # GHSA-xr7r-f8xq-vfvv; Debian DSA-5615-1; Ubuntu USN-6619-1.
     Advisory(
         ("CVE-2024-21626",), "a leaked descriptor leads out of the container", {(1, 1): 12}, (1, 2),
-        {("debian", "12"): "1.1.5+ds1-1+deb12u1", ("debian", "11"): "1.0.0~rc93+ds1-5+deb11u3"},
+        {("debian", "12"): "1.1.5+ds1-1+deb12u1"},
     ),
     # GHSA-9493-h29p-rfm2, GHSA-qw9x-cqr3-wc7r, GHSA-cgrx-mc8f-2prm (November 2025).
     Advisory(

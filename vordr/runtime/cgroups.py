@@ -179,10 +179,14 @@ def _remove_tree(folder: Path, deadline: float) -> None:
 
 def processes(container: str) -> frozenset[int]:
     """Pids (as the host counts) in the container's groups, in any hierarchy."""
+    return _members(container_group(container))
+
+
+def _members(group: str) -> frozenset[int]:
     found: set[int] = set()
     for hierarchy in hierarchies():
         with contextlib.suppress(OSError):
-            text = (hierarchy.root / container_group(container).lstrip("/") / "cgroup.procs").read_text()
+            text = (hierarchy.root / group.lstrip("/") / "cgroup.procs").read_text()
             found.update(map(int, text.split()))
     return frozenset(found)
 
@@ -197,9 +201,12 @@ def existing(container: str) -> tuple[Path, ...]:
     return tuple(folder for folder in folders if folder.is_dir())
 
 
-def kill_all(container: str) -> None:
-    """SIGKILL to every process in the container's own groups: for those that no runtime knows any more."""
-    for pid in processes(container):
+def kill_all(container: str, *, conmon: bool = False) -> None:
+    """SIGKILL to every process in the container's own groups: for those that no runtime knows any more.
+
+    With ``conmon`` to those in its conmon's group too.
+    """
+    for pid in processes(container) | (_members(conmon_group(container)) if conmon else frozenset()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

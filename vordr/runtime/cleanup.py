@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from typing import Final
 
+from vordr.model.errors import RuntimeFailed
 from vordr.model.paths import Paths
 from vordr.runtime import cgroups
 from vordr.runtime.conmon import bundle_folder
 from vordr.runtime.driver import Driver
 from vordr.runtime.identifiers import check_id
 
-_PARTS = ("bundle", "exec", "etc")
+_PATIENCE_S: Final = 2.0
+_PARTS: Final = ("bundle", "exec", "etc")
 
 
 def reap(paths: Paths, container: str, driver: Driver) -> None:
@@ -26,8 +29,13 @@ def reap(paths: Paths, container: str, driver: Driver) -> None:
     check_id(container)
     if not driver.delete(container, force=True):
         # A runtime that died half-way may have left processes without state of its own.
-        pass
-    cgroups.remove(container)
+        cgroups.kill_all(container)
+    try:
+        cgroups.remove(container, patience=_PATIENCE_S)
+    except RuntimeFailed:
+        # conmon waits for an attached client that does not read; its container is gone, so let it go, too.
+        cgroups.kill_all(container, conmon=True)
+        cgroups.remove(container)
     for part in _PARTS:
         shutil.rmtree(paths.container_run(container) / part, ignore_errors=True)
     with contextlib.suppress(OSError):

@@ -136,8 +136,11 @@ def create(
     sync = LinePipe()
     try:
         _launch(paths, container, words, sync, None)
-        pid = _container_pid(sync, "create", bundle)
+        pid = _container_pid(sync, "create")
         return ConmonHandle(_read_pid(bundle / CONMON_PIDFILE), pid)
+    except BaseException:
+        _kill_conmon(bundle, container)
+        raise
     finally:
         sync.close()
 
@@ -172,10 +175,11 @@ def exec_(
             *(("-t",) if tty else ("-i",) if stdin else ()),
         ]
         connection = _launch(paths, container, words, sync, folder if attach else None)
-        pid = _container_pid(sync, "exec", folder)
+        pid = _container_pid(sync, "exec")
         return ExecHandle(session, _read_pid(folder / CONMON_PIDFILE), pid, connection, sync)
     except BaseException:
         sync.close()
+        _kill_conmon(folder, container)
         if connection is not None:
             connection.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -201,13 +205,28 @@ def was_oom_killed(paths: Paths, container: str) -> bool:
 
 def conmon_pid(paths: Paths, container: str) -> int | None:
     """Pid of the container's conmon when it is alive, to adopt it again; None when it is gone."""
-    with contextlib.suppress(OSError, ValueError, RuntimeFailed):
-        pid = _read_pid(bundle_folder(paths, container) / CONMON_PIDFILE)
+    return _living_conmon(bundle_folder(paths, container), container)
+
+
+def _living_conmon(folder: Path, container: str) -> int | None:
+    """Pid of the conmon that left its pid in ``folder``, when it is alive.
+
+    The pid may be somebody else's by now: only the container's own conmons have its id among their words.
+    """
+    with contextlib.suppress(OSError, RuntimeFailed):
+        pid = _read_pid(folder / CONMON_PIDFILE)
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        # The pid may be somebody else's by now: only a conmon of this very container says this.
-        if container.encode() in words and b"--cid" in words and b"--exec" not in words:
+        if container.encode() in words and os.fsencode(folder) in words:
             return pid
     return None
+
+
+def _kill_conmon(folder: Path, container: str) -> None:
+    """End a conmon whose start went wrong; the runtime that it waits for dies with it (PR_SET_PDEATHSIG)."""
+    pid = _living_conmon(folder, container)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _shared_words(driver: Driver, container: str, unique: str, folder: Path) -> list[str]:
@@ -253,7 +272,11 @@ def _launch(
         _let_go(container, process, gate)
         if attach is None:
             return None
-        if ready.line(_DEADLINE_S) is None:
+        try:
+            answer = ready.line(_DEADLINE_S)
+        except TimeoutError as error:
+            raise RuntimeFailed(f"conmon: no attach socket after {_DEADLINE_S:g} s") from error
+        if answer is None:
             raise RuntimeFailed("conmon ended before its attach socket was ready")
         connection = attach_to(attach)
         os.write(gate, b"\0")
@@ -285,14 +308,11 @@ def _let_go(container: str, process: subprocess.Popen[bytes], gate: int) -> None
         raise RuntimeFailed(f"conmon: {words or f'exit code {process.returncode}'}")
 
 
-def _container_pid(sync: LinePipe, doing: str, folder: Path) -> int:
+def _container_pid(sync: LinePipe, doing: str) -> int:
     """The first line on the sync pipe: a pid, or the runtime's words."""
     try:
         answer = sync.line(_DEADLINE_S)
     except TimeoutError as error:
-        with contextlib.suppress(OSError, RuntimeFailed):
-            # The runtime dies with its conmon (PR_SET_PDEATHSIG).
-            os.kill(_read_pid(folder / CONMON_PIDFILE), signal.SIGKILL)
         raise RuntimeFailed(f"{doing}: no answer from the runtime after {_DEADLINE_S:g} s") from error
     if answer is None:
         raise RuntimeFailed(f"{doing}: conmon ended without a word")

@@ -70,8 +70,8 @@ class Driver:
     def kill(self, container: str, signal: int) -> bool:
         """Send ``signal`` to the container's first process; False when there is no process any more.
 
-        SIGKILL also reaches a paused one: the freezer of cgroup v1 holds even that back until it thaws, so
-        the container is resumed after the signal was sent.
+        SIGKILL also reaches a paused one: the freezer of cgroup v1 holds even that back until it thaws. runc
+        ≥ 1.1 thaws by itself; after older ones the container is resumed here.
         """
         sent = self._unless_gone("kill", check_id(container), str(signal))
         if sent and signal == signals.SIGKILL and cgroups.is_frozen(container):

@@ -16,17 +16,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from vordr.engine.protocol import Caller
-from vordr.model import arguments
 from vordr.model.errors import PolicyDenied
-from vordr.model.operations import Operation, Scope
-from vordr.model.spec import NetworkMode
+from vordr.model.operations import Scope
 
 GROUP: Final = "vordr"
 
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python's socket module does not name it
 _CREDENTIALS: Final = struct.Struct("3i")
 _GROUP_BYTES: Final = 1024  # the most that Python's getsockopt takes: 256 groups
-_RANK: Final = {Scope.READ: 0, Scope.OPERATE: 1, Scope.ADMIN: 2}
 
 
 @dataclass(frozen=True)
@@ -85,24 +82,3 @@ def caller_of(peer: Peer, *, owner: int, group: int | None) -> Caller:
         f"{peer.principal} is not a member of group {GROUP}",
         remedy=f"sudo usermod -aG {GROUP} USER, then log in again",
     )
-
-
-def authorise(operation: Operation, args: arguments.Args, caller: Caller) -> None:
-    """Whether the caller may ask this. Pure.
-
-    :raises PolicyDenied: the operation, or what its arguments would widen, needs a scope the caller lacks.
-    """
-    if _RANK[operation.scope] > _RANK[caller.scope]:
-        raise PolicyDenied(
-            f"{operation.name} needs scope {operation.scope}, {caller.principal} has {caller.scope}",
-            remedy="sudo vordr …, or ask an administrator",
-            details={"operation": operation.name, "scope": str(operation.scope)},
-        )
-    if caller.scope is Scope.ADMIN:
-        return
-    if getattr(args, "network", None) is NetworkMode.HOST:
-        raise PolicyDenied(
-            f"the host's network needs scope {Scope.ADMIN}, {caller.principal} has {caller.scope}",
-            remedy="leave --network host away, or sudo vordr …",
-            details={"operation": operation.name, "scope": str(Scope.ADMIN)},
-        )

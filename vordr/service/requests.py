@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from vordr.engine.authority import authorise
 from vordr.engine.protocol import Caller
 from vordr.model import arguments
 from vordr.model.errors import UsageError
 from vordr.model.operations import REGISTRY, Operation
-from vordr.service.peers import authorise
 
 CONNECTION: Final = 0
 """The id in errors that answer no request; clients number theirs from 1."""
@@ -64,7 +64,7 @@ def admit(envelope: Envelope, operation: Operation, files: int, caller: Caller) 
     """The request with typed arguments.
 
     :raises UsageError: arguments that do not fit (the message names the place), or descriptors that nobody
-        asked for; PolicyDenied as :func:`~vordr.service.peers.authorise`.
+        asked for; PolicyDenied as :func:`~vordr.engine.authority.authorise`.
     """
     try:
         args = msgspec.convert(envelope.args, operation.args)

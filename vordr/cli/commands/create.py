@@ -18,9 +18,9 @@ from vordr.model.arguments import CreateArgs
 @click.command("create", cls=SplitCommand, context_settings=HELP_ONLY)
 @container_options
 @click.pass_obj
-def command(session: Session, /, pull: str, cidfile: Path | None, **wishes: Any) -> None:
+def command(session: Session, /, cidfile: Path | None, **wishes: Any) -> None:
     """Create a container without starting it; prints its id."""
-    reply = make(session, "create", create_args(CreateArgs, wishes), pull, cidfile)
+    reply = make(session, "create", create_args(CreateArgs, wishes), cidfile)
     if session.json:
         print_json(act_json(reply.answer))
     else:

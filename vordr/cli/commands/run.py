@@ -29,7 +29,7 @@ from vordr.model.errors import UsageError
 @container_options
 @click.pass_obj
 def command(
-    session: Session, /, detach: bool, keys: str, sig_proxy: bool, pull: str, cidfile: Path | None,
+    session: Session, /, detach: bool, keys: str, sig_proxy: bool, cidfile: Path | None,
     **wishes: Any,
 ) -> int:
     """Create and start a container from a verified image."""
@@ -39,7 +39,7 @@ def command(
         require_terminal(tty=wishes["tty"], stdin=wishes["stdin"])
     leave = detach_keys(keys)
     args = create_args(RunArgs, wishes, attach=not detach)
-    reply = make(session, "run", args, pull, cidfile)
+    reply = make(session, "run", args, cidfile)
     container = reply.answer.container
     if session.json:
         print_json(act_json(reply.answer))

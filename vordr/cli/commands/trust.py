@@ -75,11 +75,13 @@ def add(session: Session, role: str, owner: str, valid_until: str | None, file: 
 
 
 @command.command("revoke", cls=Command)
-@click.option("--reason", default="unspecified", metavar="TEXT", help="Why, for the record.")
+@click.option("--reason", default="unspecified", metavar="REASON",
+              help="Why: key_compromise, superseded, affiliation_changed, cessation, privilege_withdrawn or "
+              "unspecified.  [default: unspecified]")
 @click.argument("key", metavar="KEY")
 @click.pass_obj
 def revoke(session: Session, reason: str, key: str) -> None:
-    """Stop trusting a key. Nothing takes this back; the key can be added again."""
+    """Stop trusting a key. Nothing takes this back: the key can never be added again."""
     _show(session, session.engine().call("trust_revoke", TrustRevokeArgs(key=key, reason=reason)).answer)
 
 

@@ -19,19 +19,31 @@ from vordr.engine.library import shown
 from vordr.engine.protocol import Reply
 from vordr.model import answers, arguments
 from vordr.model.errors import (
+    ContainerNotFound,
     ContainerStopped,
     ImageNotFound,
     NameInUse,
     PolicyDenied,
+    PullFailed,
+    RegistryDenied,
+    RegistryFailed,
     StateError,
     UsageError,
     VordrError,
 )
 from vordr.model.lifecycle import ROWS, Op, State, illegal
-from vordr.model.records import Step, busy_key, head_key, name_key
-from vordr.model.spec import ContainerSpec, IdRange, NetworkMode, check_name, check_spec, parse_signal
+from vordr.model.records import Step, busy_key, head_key, name_key, trash_key
+from vordr.model.spec import (
+    LONGEST_STOP,
+    ContainerSpec,
+    IdRange,
+    NetworkMode,
+    check_name,
+    check_spec,
+    parse_signal,
+)
 from vordr.model.state import ContainerState, ImageState
-from vordr.model.verdict import Verdict
+from vordr.model.steps import needs_verdict
 from vordr.runtime.ociconfig import command_of
 
 FIRST_RANGE = 100_000
@@ -57,7 +69,7 @@ def _create(
         check_name(args.name)
         if host.journal.get(name_key(args.name)) is not None:
             raise name_taken(host, args.name)
-    image, verdict = _image(host, call, args)
+    image = _image(host, call, args)
     if args.network is NetworkMode.HOST and not host.gatekeeper.trusted().policy.allow_host_network:
         raise PolicyDenied(
             "the operator's policy does not allow the host's network",
@@ -70,7 +82,6 @@ def _create(
     spec = msgspec.structs.replace(spec, environment=digests)
 
     def plan() -> Plan:
-        nonlocal verdict
         verdict = host.library.judge_manifest(image.manifest)
         name = args.name or free_name(host.journal)
         ids, range_condition = _free_range(host)
@@ -90,11 +101,23 @@ def _create(
                         f"images/{image.manifest}": host.journal.get(f"images/{image.manifest}")})
 
     try:
-        finished = host.transactions.run(plan)
+        finished = _run_named(host, plan, chosen=args.name is None)
     except VordrError as error:
-        host.secrets.delete(container)
+        if container_by_id(host.journal, container) is None and host.journal.get(
+                trash_key(container)) is None:
+            host.secrets.delete(container)
         raise name_taken(host, args.name) if isinstance(error, NameInUse) and args.name else error
     return _answer(host, finished, container)
+
+
+def _run_named(host: Host, plan: Callable[[], Plan], *, chosen: bool) -> Finished:
+    """Run ``plan``; where we chose the name ourselves, somebody else's taking it means to choose again."""
+    while True:
+        try:
+            return host.transactions.run(plan)
+        except NameInUse:
+            if not chosen:
+                raise
 
 
 def name_taken(host: Host, name: str | None) -> NameInUse:
@@ -104,16 +127,15 @@ def name_taken(host: Host, name: str | None) -> NameInUse:
         remedy=f"vordr rm {name}, or choose another --name", details={"name": name, "holder": holder})
 
 
-def _image(host: Host, call: Call, args: arguments.CreateArgs) -> tuple[ImageState, Verdict]:
+def _image(host: Host, call: Call, args: arguments.CreateArgs) -> ImageState:
     """The verified image that the arguments name, brought into the store if it comes as a package."""
     if args.package:
         if not call.files:
             raise UsageError("a package must come with its open file")
         incoming = host.library.open_package(call.files[0], args.image, call.progress)
         bring_in(host, call, incoming, f"import {shown(incoming.image)}")
-        return incoming.image, host.library.judge_manifest(incoming.image.manifest)
-    image = _stored_image(host, call, args)
-    return image, host.library.judge(image)
+        return incoming.image
+    return _stored_image(host, call, args)
 
 
 def _stored_image(host: Host, call: Call, args: arguments.CreateArgs) -> ImageState:
@@ -123,10 +145,21 @@ def _stored_image(host: Host, call: Call, args: arguments.CreateArgs) -> ImageSt
     if args.pull != "always":
         try:
             return find_image(host.journal, args.image)
-        except ImageNotFound:
+        except ImageNotFound as missing:
             if args.pull == "never":
                 raise
-    manifest, _ = pull_image(host, call, args.image)
+            return _fetched(host, call, args.image, missing)
+    return image_by_digest(host.journal, pull_image(host, call, args.image)[0])
+
+
+def _fetched(host: Host, call: Call, given: str, missing: ImageNotFound) -> ImageState:
+    """The image from its registry; where that has nothing to give, it is missing, and that is why."""
+    try:
+        manifest, _ = pull_image(host, call, given)
+    except (RegistryFailed, RegistryDenied, PullFailed, ImageNotFound) as error:
+        raise ImageNotFound(
+            missing.message, remedy=missing.remedy, details={**missing.details, "pull": error.message},
+        ) from error
     return image_by_digest(host.journal, manifest)
 
 
@@ -141,7 +174,8 @@ def _spec(args: arguments.CreateArgs, environment: dict[str, str]) -> ContainerS
 
 def _free_range(host: Host) -> tuple[IdRange, dict[str, Any]]:
     """The lowest range of host ids that no container, and nothing in the trash, has."""
-    taken = {key.removeprefix("ranges/") for key, _ in host.journal.scan("ranges/")}
+    taken = {key.rpartition("/")[2] for space in ("ranges/", busy_key("ranges/"))
+             for key, _ in host.journal.scan(space)}
     for number in range(MOST_RANGES):
         first = FIRST_RANGE + number * RANGE_SIZE
         if str(first) not in taken:
@@ -164,13 +198,23 @@ def _start_step(container: ContainerState) -> Step:
 
 
 def stop(host: Host, call: Call, args: arguments.StopArgs) -> Reply:
-    return _act(host, call, args.container, "stop", lambda c: (_stop_step(host, c, args.timeout),))
+    def steps(container: ContainerState) -> tuple[Step, ...]:
+        return (_stop_step(host, container, args.timeout), *_removal(container))
+
+    return _act(host, call, args.container, "stop", steps)
+
+
+def _removal(container: ContainerState) -> tuple[Step, ...]:
+    """What follows when the process of a ``--rm`` container is made to end, in the same act."""
+    return (_step(container, Op.REMOVE, {}),) if container.spec.auto_remove else ()
 
 
 def _stop_step(host: Host, container: ContainerState, timeout: int | None) -> Step:
     image = host.journal.get(f"images/{container.image}")
     wanted = container.spec.stop_signal or (image or {}).get("config", {}).get("stop_signal") or "TERM"
     patience = container.spec.stop_timeout if timeout is None else timeout
+    if not 0 <= patience <= LONGEST_STOP:
+        raise UsageError(f"the time to wait must be from 0 to {LONGEST_STOP} seconds")
     return _step(container, Op.STOP, {"signal": parse_signal(wanted), "timeout": patience})
 
 
@@ -205,7 +249,7 @@ def kill(host: Host, call: Call, args: arguments.KillArgs) -> Reply:
     container = find_container(host.journal, args.container)
     busy = host.journal.get(busy_key(f"container/{container.id}")) is not None
     if number == 9 and not busy:
-        return _act(host, call, args.container, "kill", lambda c: (_kill_step(c),))
+        return _act(host, call, args.container, "kill", lambda c: (_kill_step(c), *_removal(c)))
     return _signal(host, call, container, number)
 
 
@@ -234,20 +278,23 @@ def _act(
 ) -> Reply:
     """Perform ``steps`` of the container that ``given`` names, if the lifecycle table allows the first."""
     container_id = find_container(host.journal, given).id
+    head = head_key(f"container/{container_id}")
 
     def plan() -> Plan:
+        conditions = {head: host.journal.get(head)}  # before what is read under it
         container = container_by_id(host.journal, container_id)
         if container is None or container.state is State.REMOVED:
-            container = find_container(host.journal, given)
+            # Whoever has the name by now is not the one that was meant.
+            raise ContainerNotFound(
+                f"no container is called {given!r} any more", details={"container": given})
         planned = steps(container)
         check_allowed(container, planned)
         verdicts = {}
-        if any(ROWS[Op(step.operation)].creates_process for step in planned):
+        if any(needs_verdict(step) for step in planned):
             verdicts = {container.image: host.library.judge_manifest(container.image)}
-        subject = f"container/{container.id}"
         return Plan(
             act, f"{act} {container.name}", planned, call.caller.principal, attach=attach,
-            verdicts=verdicts, conditions={head_key(subject): host.journal.get(head_key(subject))})
+            verdicts=verdicts, conditions=conditions)
 
     return _answer(host, host.transactions.run(plan), container_id)
 

@@ -14,7 +14,7 @@ from vordr.actors.transaction import Finished, Plan
 from vordr.engine.finding import all_containers, all_images, find_image, full_name, image_by_digest
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.intake import bring_in, pull_image
-from vordr.engine.library import Incoming, shown, subject_of
+from vordr.engine.library import Incoming, check_file, shown, subject_of
 from vordr.engine.protocol import Reply, is_package
 from vordr.formats.digests import sha256_digest
 from vordr.gatekeeper.adopt import attest
@@ -186,6 +186,7 @@ def _to_verify(host: Host, call: Call, args: arguments.VerifyArgs) -> tuple[Subj
         return subject_of(image), host.library.bundle(image)
     if not call.files:
         raise UsageError("a package must come with its open file")
+    check_file(call.files[0])
     reader = open_ctp(call.files[0])
     reader.verify_release(host.gatekeeper.trusted().store, host.now_us())
     for digest, size, stream in reader.blobs():

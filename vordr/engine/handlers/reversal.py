@@ -26,6 +26,7 @@ from vordr.model.errors import (
     ImageNotFound,
     NothingToUndo,
     PolicyDenied,
+    StaleState,
     UndoBlocked,
     UndoExpired,
     UndoPartial,
@@ -38,6 +39,7 @@ from vordr.model.plan import (
     UndoPlan,
     choose,
     choose_redo,
+    name_taken_by,
     plan_undo,
     subjects,
     undoable,
@@ -45,6 +47,7 @@ from vordr.model.plan import (
 from vordr.model.records import Act, Cause, Step, head_key, name_key
 from vordr.model.spec import check_name
 from vordr.model.state import ImageState, TrashItem
+from vordr.model.steps import needs_verdict
 from vordr.model.verdict import Verdict
 
 STAYS = ("what the containers logged", "volumes, binds and tmpfs", "what a process did outside its container")
@@ -63,8 +66,7 @@ def undo(host: Host, call: Call, args: arguments.UndoArgs) -> Reply:
         chosen = choose(
             acts, principal=call.caller.principal, txn=args.txn, subject=subject, steps=args.steps,
             to=args.to)
-        return plan_undo(acts, chosen, names_in_use(host.journal), cascade=args.cascade,
-                         keep_names=_kept_names(host))
+        return plan_undo(acts, chosen, names_in_use(host.journal), cascade=args.cascade)
 
     return _reverse(host, call, "undo", planned, dry_run=args.dry_run)
 
@@ -73,8 +75,7 @@ def redo(host: Host, call: Call, args: arguments.RedoArgs) -> Reply:
     def planned() -> UndoPlan:
         acts = all_acts(host.journal)
         target = choose_redo(acts, principal=call.caller.principal, txn=args.txn)
-        return plan_undo(acts, [target], names_in_use(host.journal), cascade=False,
-                         keep_names=_kept_names(host))
+        return plan_undo(acts, [target], names_in_use(host.journal), cascade=False)
 
     return _reverse(host, call, "redo", planned, dry_run=args.dry_run)
 
@@ -91,10 +92,6 @@ def _any_container(host: Host, given: str) -> str:
             raise ContainerNotFound(message, details={"container": given}) from None
 
 
-def _kept_names(host: Host) -> dict[str, str]:
-    return {item.id: item.name for item in _trash(host) if item.kind != "image"}
-
-
 def _trash(host: Host) -> list[TrashItem]:
     return [msgspec.convert(value, TrashItem) for _, value in host.journal.scan("trash/")]
 
@@ -108,15 +105,15 @@ def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -
 
     def make() -> Plan:
         nonlocal plan
+        seen = host.journal.last()[0]
         plan = planned()
         _authorise(call, plan)
         _check_possible(host, plan)
         told = " and ".join(a.summary for a in plan.origins) or ", ".join(a.summary for a in plan.acts)
-        touched = dict.fromkeys(step.subject for step in plan.steps)
-        conditions = {head_key(subject): host.journal.get(head_key(subject)) for subject in touched}
         return Plan(
             act, f"{act} of {told}", plan.steps, call.caller.principal, undoes=plan.undoes,
-            conditions={**conditions, **_name_conditions(host, plan)}, verdicts=_verdicts(host, plan))
+            conditions={**_heads(host, plan, seen), **_name_conditions(host, plan)},
+            verdicts=_verdicts(host, plan))
 
     partial: list[Any] = []
 
@@ -143,10 +140,24 @@ def _authorise(call: Call, plan: UndoPlan) -> None:
                 f"{call.caller.scope}", remedy="ask an administrator of this host (uid 0)")
 
 
+def _heads(host: Host, plan: UndoPlan, seen: int) -> dict[str, Any]:
+    """That nothing has touched what the undo is about since the plan was begun, at record ``seen``.
+
+    Raises StaleState when something has by now.
+    """
+    conditions: dict[str, Any] = {}
+    for subject in dict.fromkeys((*plan.targets, *(step.subject for step in plan.steps))):
+        key = head_key(subject)
+        conditions[key] = host.journal.get(key)
+        if (conditions[key] or 0) > seen:
+            raise StaleState(f"{subject} changed while the undo was planned")
+    return conditions
+
+
 def _check_possible(host: Host, plan: UndoPlan) -> None:
     """Refuse before the begin what can be known to fail: taken names, emptied trash."""
     names = names_in_use(host.journal)
-    released = {name for step in plan.steps if step.operation == Op.UNCREATE
+    released = {name for step in plan.steps if step.operation in (Op.UNCREATE, Op.REMOVE)
                 for name, holder in names.items() if step.subject == f"container/{holder}"}
     for step in plan.steps:
         if step.operation in (Op.RESTORE, Op.RECREATE):
@@ -164,10 +175,11 @@ def _check_possible(host: Host, plan: UndoPlan) -> None:
 
 def _name_after(host: Host, step: Step) -> str:
     """The name that a restore or recreate takes again; empty when it takes none."""
-    if step.operation == Op.RECREATE:
-        return "" if step.args.get("to") == State.REMOVED else str(step.args["container"]["name"])
-    item = host.journal.get(f"trash/{step.subject.removeprefix('container/')}")
-    return str(step.args.get("name") or (item or {}).get("name", ""))
+    name = name_taken_by(step.operation, step.args)
+    if name is None and step.operation == Op.RESTORE:
+        item = host.journal.get(f"trash/{step.subject.removeprefix('container/')}")
+        name = (item or {}).get("name")
+    return name or ""
 
 
 def _name_conditions(host: Host, plan: UndoPlan) -> dict[str, Any]:
@@ -179,7 +191,7 @@ def _name_conditions(host: Host, plan: UndoPlan) -> dict[str, Any]:
 def _verdicts(host: Host, plan: UndoPlan) -> dict[str, Verdict]:
     found: dict[str, Verdict] = {}
     for step in plan.steps:
-        if step.operation in ROWS and ROWS[Op(step.operation)].creates_process:
+        if needs_verdict(step):
             manifest = host.transactions.manifest(step)
             if manifest is not None and manifest not in found:
                 found[manifest] = host.library.judge_manifest(manifest)
@@ -334,6 +346,7 @@ def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> R
 
     def make() -> Plan:
         subject = f"container/{item.id}"
+        head = {head_key(subject): host.journal.get(head_key(subject))}  # before what is read under it
         now = container_by_id(host.journal, item.id)
         last = msgspec.structs.replace(kept, name=name)
         steps: list[Step] = []
@@ -346,7 +359,7 @@ def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> R
                               args={"to": str(back), "name": name}))
         return Plan(
             "trash_restore", f"restore {name} from the trash", tuple(steps), call.caller.principal,
-            conditions={head_key(subject): host.journal.get(head_key(subject)), name_key(name): None})
+            conditions={**head, name_key(name): None})
 
     finished = host.transactions.run(make)
     container = container_by_id(host.journal, item.id)

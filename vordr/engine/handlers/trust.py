@@ -9,6 +9,7 @@ from vordr.engine.protocol import Reply
 from vordr.formats.errors import FormatError
 from vordr.formats.signature import PublicKey, Suite
 from vordr.gatekeeper import init, policy, trust
+from vordr.gatekeeper.schema import REASONS
 from vordr.gatekeeper.trust import TrustedKey, TrustStore
 from vordr.model import answers, arguments
 from vordr.model.errors import TrustStoreInvalid, UsageError
@@ -74,6 +75,8 @@ def _public_key(pem: str) -> PublicKey:
 
 
 def trust_revoke(host: Host, call: Call, args: arguments.TrustRevokeArgs) -> Reply:
+    if args.reason not in REASONS:
+        raise UsageError(f"unknown reason {args.reason!r}", remedy=f"one of: {', '.join(REASONS)}")
     store = host.gatekeeper.trusted().store
     known = {key.id for key in store.keys} | {log.public.key_id for log in store.logs}
     found = [key for key in known if key.removeprefix("sha256:").startswith(args.key.removeprefix("sha256:"))]
