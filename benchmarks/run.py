@@ -90,7 +90,7 @@ class Bench:
         told = subprocess.run([VORDR, "version", "--json"], env=self.environment, capture_output=True,
                               text=True, check=False)
         try:
-            os.kill(int(json.loads(told.stdout)["pid"]), signal.SIGTERM)
+            os.kill(int(json.loads(told.stdout)["service"]["pid"]), signal.SIGTERM)
         except (ValueError, KeyError, ProcessLookupError, TypeError):
             pass
         layers = self.folder / "root" / "layers"

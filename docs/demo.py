@@ -142,7 +142,7 @@ def take_away(stage: Stage) -> None:
     told = subprocess.run(
         [VORDR, "version", "--json"], env=stage.environment, check=False, capture_output=True, text=True)
     try:
-        pid = int(json.loads(told.stdout)["pid"])
+        pid = int(json.loads(told.stdout)["service"]["pid"])
         os.kill(pid, signal.SIGTERM)
         for _ in range(100):
             os.kill(pid, 0)

@@ -13,6 +13,7 @@ from typing import Final
 IN_MODIFY: Final = 0x02
 IN_CLOSE_WRITE: Final = 0x08
 IN_MOVED_TO: Final = 0x80
+IN_DELETE: Final = 0x200
 IN_DELETE_SELF: Final = 0x400
 IN_MOVE_SELF: Final = 0x800
 IN_Q_OVERFLOW: Final = 0x4000

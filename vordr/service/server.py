@@ -23,6 +23,7 @@ from vordr.service.accepting import STOP_SIGNALS, Server
 from vordr.service.connection import ServedEngine
 from vordr.service.logging import LogFile, configure, logger
 from vordr.service.peers import service_group
+from vordr.service.rootwatch import watching_root
 
 _log: Final = logger("vordr.service")
 
@@ -103,7 +104,7 @@ def _serve_engine(
     own = os.stat(paths.socket).st_ino
     server = Server(engine, listening, group=group, notifier=notifier)
     try:
-        with _signals_to(server):
+        with _signals_to(server), watching_root(paths.lock, server.stop):
             _log.info("serving", root=str(paths.root), pid=os.getpid())
             if ready_fd is not None:
                 _give_word(ready_fd, READY_LINE)
