@@ -2,8 +2,8 @@
 
 It is strict where the kernel is: a process cannot be launched twice, a generation cannot be opened twice, a
 folder that is not there cannot be moved. Processes end when a test says so, or by signals; their exits lie
-there until they are forgotten, as conmon's exit files do. Effects can be made to fail, to crash their actor, or
-to wait for a gate; a copy of the whole world is what a crash of the engine leaves.
+there until they are forgotten, as conmon's exit files do. Effects can be made to fail, to crash their actor,
+or to wait for a gate; a copy of the whole world is what a crash of the engine leaves.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class FakeWorld:
         self.on_call: Callable[[], None] | None = None
         self._traps: list[_Trap] = []
         self._pids = itertools.count(1000)
+        self._ends = itertools.count()
         self._listeners: list[FakeExits] = []
 
     # -- for tests ---------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ class FakeWorld:
         with self.lock:
             twin.places = copy.deepcopy(self.places)
             twin.obeys, twin.stubborn = self.obeys, self.stubborn
-            twin._pids = itertools.count(5000)
+            twin._pids, twin._ends = itertools.count(5000), itertools.count(5000)
         return twin
 
     def trap(self, method: str, run: Callable[[], None], *, after: bool = False, times: int = 1) -> None:
@@ -127,7 +128,7 @@ class FakeWorld:
         """The process ends by itself; not ``sure``: only its keeper went, the process lives."""
         with self.lock:
             place = self.places[container]
-            told = Exit(code if sure else None, NOW, sure=sure)
+            told = Exit(code if sure else None, NOW + next(self._ends), sure=sure)
             if sure:
                 assert place.process is not None, "there is no process to end"
                 place.process, place.exit = None, told

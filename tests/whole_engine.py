@@ -1,7 +1,7 @@
 """A whole engine around a fake world: the production tree, journal, gatekeeper, transactions and handlers.
 
-Only the machine is fake (:mod:`fakeworld`), and time where a test asks for it. The image is tiny, and attested
-by the keys that ``trust init`` made, so that every verdict is the gatekeeper's own.
+Only the machine is fake (:mod:`fakeworld`), and time where a test asks for it. The image is tiny, and
+attested by the keys that ``trust init`` made, so that every verdict is the gatekeeper's own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-
 from fakeworld import PATIENCE, FakeWorld
+
 from vordr.actors.clock import Clock, SystemClock, VirtualClock
 from vordr.actors.stores import Made
 from vordr.actors.transaction import Plan
@@ -159,7 +159,7 @@ class Whole:
                     for what in self.world.disagreements(ident, self.containers().get(ident))]
 
         eventually(lambda: not differences(), f"agreement, but {differences()}")
-        taken = {name: ident for name, ident in self.journal.scan("names/")}
+        taken = dict(self.journal.scan("names/"))
         there = {f"names/{c.name}": c.id for c in declared.values() if c.state is not State.REMOVED}
         assert taken == there
 

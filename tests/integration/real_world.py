@@ -33,6 +33,7 @@ OBEDIENT = "trap 'exit 0' TERM; while true; do sleep 0.05; done"
 """A process that ends at once when it is asked to: as process 1 it would hear no TERM without the trap."""
 
 T = TypeVar("T")
+Made = TypeVar("Made", bound="Instance")
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def make_rootfs(folder: Path) -> Path:
         (folder / part).mkdir(parents=True)
     (folder / "tmp").chmod(0o1777)
     shutil.copy("/bin/busybox", folder / "bin" / "busybox")
-    listed = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
-    for applet in listed:
+    listed = subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True)
+    for applet in listed.stdout.split():
         if applet != "busybox":
             (folder / "bin" / applet).symlink_to("busybox")
     (folder / "bin" / "plain").write_text("no program\n")
@@ -97,7 +98,8 @@ class Instance:
         self.paths = Paths.of(self.root.resolve())
         self.inside = tuple(inside)
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("VORDR_")}, "VORDR_ROOT": str(self.root)}
+            **{key: value for key, value in os.environ.items() if not key.startswith("VORDR_")},
+            "VORDR_ROOT": str(self.root)}
         self.trust = trust
 
     def begin(self) -> None:
@@ -307,11 +309,8 @@ def instance(**more: Any) -> Iterator[Instance]:
         yield made
 
 
-I = TypeVar("I", bound=Instance)
-
-
 @contextlib.contextmanager
-def ending(made: I) -> Iterator[I]:
+def ending(made: Made) -> Iterator[Made]:
     """Close the instance; when the block failed, its own error is the one that is told."""
     try:
         made.begin()
@@ -323,3 +322,42 @@ def ending(made: I) -> Iterator[I]:
             made.clear_folder()
         raise
     made.close()
+
+
+class Confined(Instance):
+    """An instance whose commands and service run in a private mount namespace, prepared by ``script``."""
+
+    def __init__(self, script: str, home: Path) -> None:
+        self.holder = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
+             f"{script}\necho ready\nexec sleep 1000"],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "HOME_OF": str(home)})
+        assert self.holder.stdout is not None
+        with self.holder.stdout as told:
+            assert told.readline() == "ready\n"
+        super().__init__(inside=("nsenter", "-t", str(self.holder.pid), "-m", "--"), home=home)
+
+    def inner(self, *words: str) -> str:
+        """Run a plain command inside the namespace."""
+        return subprocess.run([*self.inside, *words], check=True, capture_output=True, text=True).stdout
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let the namespace go, and with it what was mounted in it."""
+        self.holder.kill()
+        self.holder.wait()
+
+    def clear_folder(self) -> None:
+        self.release()
+        super().clear_folder()
+
+
+@contextlib.contextmanager
+def confined(script: str) -> Iterator[Confined]:
+    with ending(Confined(script, Path(tempfile.mkdtemp(prefix="vordr-acc-", dir="/tmp")))) as world:
+        yield world

@@ -96,7 +96,8 @@ def _flipped(value: bytes, offset: int) -> bytes:
 
 
 PLACES = (
-    b'"seq":', b'"txn":"', b'"kind":"', b'"cause":"', b'"subject":"', b'"operation":"', b'"args":{"', b'"before":"',
+    b'"seq":', b'"txn":"', b'"kind":"', b'"cause":"', b'"subject":"', b'"operation":"', b'"args":{"',
+    b'"before":"',
     b'"after":"', b'"inverse":{"', b'"principal":"', b'"boot_id":"', b'"time":', b'"summary":"',
 )
 
@@ -267,7 +268,9 @@ def public_key(journal: Journal) -> PublicKey:
     return PublicKey.from_spki_base64(journal.key.read_text().strip(), Suite.ED25519)
 
 
-def test_a_proof_of_any_record_verifies_with_nothing_but_the_hosts_key(world: Instance, kept: Journal) -> None:
+def test_a_proof_of_any_record_verifies_with_nothing_but_the_hosts_key(
+    world: Instance, kept: Journal
+) -> None:
     for seq in (1, 2, kept.size // 2, kept.size):
         for words in (kept.words("--prove", str(seq)), ("audit", "--prove", str(seq))):
             proof = world.json(*words)["proof"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +47,9 @@ def assert_consistent(world: Instance) -> None:
 
 
 @pytest.mark.parametrize("keeper", [False, True], ids=["service", "service-and-keeper"])
-def test_containers_outlive_the_service_and_the_next_command_finds_them(mortal: Instance, keeper: bool) -> None:
+def test_containers_outlive_the_service_and_the_next_command_finds_them(
+    mortal: Instance, keeper: bool
+) -> None:
     mortal.run("lives")
     mortal.run("sleeps")
     mortal.vordr("pause", "sleeps")
@@ -75,15 +77,14 @@ def test_ends_while_no_service_ran_are_recorded_with_their_codes(mortal: Instanc
     for pid in pids.values():
         eventually(lambda pid=pid: not Path(f"/proc/{pid}").exists(), "the end of the process")
     eventually(lambda: len(list(mortal.paths.exits.glob("?" * 64))) == 4, "four exit files")
-    codes = {}
-    for name in ("seven", "killed"):
-        eventually(lambda name=name: mortal.vordr("ps", "-a").code == 0 and mortal.state(name) == "stopped", name)
-        codes[name] = mortal.inspect(name)["exit_code"]
-    assert codes == {"seven": 7, "killed": 137}
+    mortal.vordr("ps")
+    for name, code in (("seven", 7), ("killed", 137)):
+        eventually(lambda name=name: mortal.state(name) == "stopped", "the record of its end")
+        assert mortal.inspect(name)["exit_code"] == code
     assert mortal.vordr("wait", "seven", code=7).out == "7\n"
     eventually(lambda: mortal.state("again") == "running" and mortal.inspect("again")["restarts"] == 1,
                "the restart by policy")
-    eventually(lambda: "gone" not in mortal.vordr("ps", "-a", "--format", "{{.Names}}").out, "the removal by --rm")
+    eventually(lambda: "gone" not in mortal.vordr("ps", "-a", "--format", "{{.Names}}").out, "its removal")
     assert_consistent(mortal)
     mortal.vordr("rm", "-f", "seven", "killed", "again")
 
@@ -92,33 +93,24 @@ def test_output_and_input_go_on_after_the_service_came_back(mortal: Instance) ->
     mortal.run("speaks", "sh", "-c", COUNTING)
     mortal.run("listens", "cat", options=("-i",))
     eventually(lambda: "line 2\n" in mortal.vordr("logs", "speaks").out, "output")
+    log = mortal.paths.log(mortal.inspect("speaks")["id"])
     mortal.kill_service(keeper=True)
-    time_of_death = mortal.paths.log(mortal_id(mortal, "speaks")).stat().st_size
-    eventually(lambda: mortal.paths.log(mortal_id(mortal, "speaks")).stat().st_size > time_of_death, "output")
-    with contextlib.closing(mortal.start("logs", "-f", "speaks").stdout) as followed:  # type: ignore[type-var]  # a pipe
-        lines = [followed.readline() for _ in range(30)]
+    size = log.stat().st_size
+    eventually(lambda: log.stat().st_size > size, "output while no service ran")
+    with mortal.start("logs", "-f", "speaks") as following:
+        assert following.stdout is not None
+        lines = [following.stdout.readline() for _ in range(30)]
+        following.terminate()
     assert lines == [f"line {n}\n" for n in range(1, 31)]
-    attached = mortal.start("attach", "listens", stdin=-1)
-    assert attached.stdin is not None and attached.stdout is not None
-    attached.stdin.write("heard\n")
-    attached.stdin.flush()
-    assert attached.stdout.readline() == "heard\n"
-    attached.stdin.close()
-    assert attached.wait(20) == 0
-    attached.stdout.close()
-    attached.stderr.close()  # type: ignore[union-attr]  # a pipe
+    with mortal.start("attach", "listens", stdin=subprocess.PIPE) as attached:
+        assert attached.stdin is not None and attached.stdout is not None
+        attached.stdin.write("heard\n")
+        attached.stdin.flush()
+        assert attached.stdout.readline() == "heard\n"
+        attached.stdin.close()
+        assert attached.wait(20) == 0
     assert mortal.state("listens") == "stopped"
     mortal.vordr("rm", "-f", "speaks", "listens")
-
-
-def mortal_id(world: Instance, name: str) -> str:
-    """The id of a container, from the folders alone: asking would start the service."""
-    if name not in _ids:
-        _ids[name] = world.inspect(name)["id"]
-    return str(_ids[name])
-
-
-_ids: dict[str, str] = {}
 
 
 # -- in the middle of an act ---------------------------------------------------------------------------
@@ -217,7 +209,8 @@ def test_on_failure_lets_a_success_be_and_a_stop_is_not_undone_by_always(mortal:
 
 def test_undo_of_a_run_takes_its_policy_restarts_along(mortal: Instance) -> None:
     mortal.run("flaps", "sh", "-c", "exit 1", options=("--restart", "on-failure:1"))
-    eventually(lambda: mortal.inspect("flaps")["restarts"] == 1 and mortal.state("flaps") == "stopped", "the end")
+    eventually(
+        lambda: mortal.inspect("flaps")["restarts"] == 1 and mortal.state("flaps") == "stopped", "the end")
     mortal.undo_last()
     mortal.vordr("inspect", "flaps", code=71)
     assert_consistent(mortal)

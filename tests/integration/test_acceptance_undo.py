@@ -34,7 +34,8 @@ def test_undo_of_rm_force_brings_a_running_container_back_with_its_files(world: 
     world.undo_last()
     assert declared(world, "shop") == before
     assert world.inspect("shop")["pid"] not in (None, pid)
-    assert world.sh("shop", "cat /srv/deep/link; stat -c %a /data; hostname") == "precious\n640\nshop.example\n"
+    told = world.sh("shop", "cat /srv/deep/link; stat -c %a /data; hostname")
+    assert told == "precious\n640\nshop.example\n"
 
 
 def test_undo_of_rm_force_of_a_paused_container_leaves_it_paused(world: Instance) -> None:

@@ -47,6 +47,7 @@ class Worker(Actor):
         self.world, self.id = world, id
 
     def init(self) -> Any:
+        self.world.threads[self.id] = threading.current_thread()
         self.world.note("init", self.id)
         script = self.world.scripts[self.id]
         if script:
@@ -84,6 +85,7 @@ class World:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.scripts: dict[str, deque[Callable[[Worker], Any]]] = defaultdict(deque)
+        self.threads: dict[str, threading.Thread] = {}
         self.events: list[tuple[str, str]] = []
         self.decisions: list[Decision] = []
         self.fatal: list[Reason] = []
@@ -141,21 +143,30 @@ class World:
 
     def end(self, *path: str, how: Reason | BaseException) -> None:
         """Let a child end, and return when its supervisor has its exit notice before any later request."""
-        handle = self.root.handle_of(*path)
-        actor = handle.actor
-        assert actor is not None, f"{path} does not run"
+        handle, actor = self.root.handle_of(*path), self.actor(*path)
         handle.tell(Fail(how) if isinstance(how, BaseException) else Leave(how))
         assert actor.wait_end(REAL, 10)
 
     def crash(self, *path: str) -> None:
         self.end(*path, how=Boom("crash"))
 
-    def hold(self, *path: str) -> None:
-        """Make a child's thread stay in its code until the test is over."""
+    def actor(self, *path: str) -> Actor:
+        """The incarnation that lives at a place now."""
+        actor = self.root.handle_of(*path).actor
+        assert actor is not None, f"{path} does not run"
+        return actor
+
+    def kill(self, *path: str) -> None:
+        """OTP's exit(Pid, kill): as :meth:`end`, without the child's consent."""
+        self.actor(*path).kill()
+
+    def hold(self, *path: str) -> threading.Event:
+        """Make a child's thread stay in its code until the gate given back opens, or the test is over."""
         entered, gate = threading.Event(), threading.Event()
         self.gates.append(gate)
         self.root.handle_of(*path).tell(Hold(entered, gate))
         assert entered.wait(10)
+        return gate
 
     def incarnations(self) -> dict[str, int]:
         return {child.id: child.incarnation for child in self.root.which_children()}
@@ -168,3 +179,16 @@ class World:
 
 
 NORMAL, SHUTDOWN, SHUTDOWN_WHY = Normal(), Shutdown(), Shutdown("some info")
+
+
+def by_itself(how: Reason | BaseException) -> Callable[[World, str], None]:
+    return lambda world, id: world.end(id, how=how)
+
+
+WAYS: dict[str, Callable[[World, str], None]] = {
+    "normal": by_itself(NORMAL),
+    "abnormal": lambda world, id: world.crash(id),
+    "kill": lambda world, id: world.kill(id),
+    "supervisor": lambda world, id: world.root.terminate_child(id),
+}
+"""The ways in which OTP's suite ends a child, by the names it gives them."""

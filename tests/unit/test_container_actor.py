@@ -3,13 +3,13 @@
 import threading
 
 import pytest
-
 from fakeworld import FakeWorld
+from whole_engine import Whole, eventually, planted, standing_clock, whole_engine
+
 from vordr.actors.script import KILL_PATIENCE
 from vordr.model.errors import ContainerNotFound, RuntimeFailed, StaleState
 from vordr.model.lifecycle import State
 from vordr.model.records import ActStatus, Cause
-from whole_engine import Whole, eventually, planted, standing_clock, whole_engine
 
 
 @pytest.fixture
@@ -44,8 +44,7 @@ def test_an_exit_is_forgotten_only_after_it_is_journalled_and_cleaned_up(whole):
 
 def test_a_process_that_ends_at_once_is_first_started_and_then_ended(whole):
     whole.world.ends_at_once = 7
-    web = whole.run()
-    assert web.state is State.RUNNING
+    whole.run()
     assert whole.wait_state(State.STOPPED).exit_code == 7
     whole.wait_said("run", "exit:exit")
     whole.check()

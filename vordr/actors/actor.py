@@ -64,6 +64,7 @@ class Actor(pykka.ThreadingActor):
         super().__init__()
         self.incarnation = next_incarnation()
         self.__context: StartContext | None = None
+        self.__launched = False
         self.__start_timeout: float | None = None
         self.__start_error: BaseException | None = None
         self.__ignored = False
@@ -172,6 +173,11 @@ class Actor(pykka.ThreadingActor):
         return cast(Inbox, self.actor_inbox)
 
     @property
+    def launched(self) -> bool:
+        """True once its thread was begun: an actor lives once, and a restart needs a new one."""
+        return self.__launched
+
+    @property
     def ended(self) -> bool:
         return self.__exit is not None
 
@@ -213,8 +219,10 @@ class Actor(pykka.ThreadingActor):
         busy = not self.__idle
         self.inbox.request_stop(Killed())
         self.__close(f"{self.name} was killed")
-        self.__announce(Killed())
-        self.killed()
+        try:
+            self.killed()  # first: who hears of the end may start the next incarnation at once
+        finally:
+            self.__announce(Killed())
         return busy
 
     def killed(self) -> None:
@@ -232,6 +240,7 @@ class Actor(pykka.ThreadingActor):
 
     def _start_actor_loop(self) -> None:
         """Pykka's ``start()`` ends here: begin the thread and wait for the handshake."""
+        self.__launched = True
         threading.Thread(target=self._actor_loop, name=self.name, daemon=True).start()
         if not self.__ready.wait(self.clock, self.__start_timeout) and self.__claim(Killed()):
             fence(self.incarnation)

@@ -132,10 +132,10 @@ class Children:
         actor: Actor | None = None
         runs = False
         try:
-            actor = child.actor = spec.start(context)
+            actor = child.actor = _make(spec, context)
             child.handle.point_at(actor)
             runs = actor.launch(context, _seconds(spec.start_timeout))
-        except Exception as error:  # noqa: BLE001 - whatever a child's start raises, it is a failed start
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: whatever it is, the start failed
             if actor is not None and actor.fenced:
                 self._report(child, actor.incarnation, Killed(), Action.ABANDONED)
             raise StartFailed(
@@ -189,10 +189,10 @@ class Children:
         supervisors = types.count(ChildType.SUPERVISOR)
         return ChildCounts(len(types), active, supervisors, len(types) - supervisors)
 
-    def significant_alive(self) -> list[bool]:
-        """For each significant child: whether it runs or will again."""
+    def significant_alive(self) -> Iterator[bool]:
+        """For each significant child: whether it runs or will again. Looked at only as far as it is read."""
         alive = (Status.RUNNING, Status.RESTARTING)
-        return [child.status in alive for child in self if child.spec.significant]
+        return (child.status in alive for child in self._by_id.values() if child.spec.significant)
 
     def _ask_to_stop(self, child: Child) -> None:
         child.wait = None
@@ -218,6 +218,16 @@ class Children:
     def _notice(self, exit: ActorExit) -> None:
         supervisor = self._supervisor
         supervisor.inbox.offer(Envelope(exit), supervisor.name, control=True, force=True)
+
+
+def _make(spec: ChildSpec, context: StartContext) -> Actor:
+    """A new actor, not started. Raises SupervisionError when ``start`` gives something else."""
+    actor: object = spec.start(context)
+    if not isinstance(actor, Actor):
+        raise SupervisionError(f"its start gave no actor but {actor!r}")
+    if actor.launched:
+        raise SupervisionError(f"its start gave {actor.name}, which was started before")
+    return actor
 
 
 def _seconds(limit: float | Patience | None) -> float | None:

@@ -177,6 +177,8 @@ class SupervisorSpec:
         alone = self.strategy is Strategy.ONE_FOR_ONE
         _check(alone or self.on_exceed is OnExceed.ESCALATE, "only one_for_one can park a child")
         _check(alone or not self.dynamic, "only one_for_one can be dynamic")
+        never = self.auto_shutdown is AutoShutdown.NEVER
+        _check(never or not self.dynamic, "auto_shutdown means nothing where children come and go")
 
 
 def check_children(spec: SupervisorSpec, children: Sequence[ChildSpec]) -> None:

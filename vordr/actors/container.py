@@ -32,7 +32,7 @@ from vordr.actors.messages import (
     step_args,
 )
 from vordr.actors.pool import Outcome
-from vordr.actors.script import AwaitExit, Findings, Task, Work, script
+from vordr.actors.script import AwaitExit, Findings, Script, Task, Work, script
 from vordr.actors.settle import Settled, settle
 from vordr.actors.sides import SIDE_OPERATIONS, side_work
 from vordr.actors.world import ALIVE, Exit, Observed, Status, World
@@ -151,6 +151,7 @@ class ContainerActor(Actor):
         self.waiting: deque[tuple[Perform | Settle, Reply]] = deque()
         self.untold: Exit | None = None
         self.looked = False
+        self.dealt_with: Exit | None = None
 
     # -- life of the actor -------------------------------------------------------------------------
 
@@ -237,10 +238,14 @@ class ContainerActor(Actor):
             reply.set(Performed(record, notes, found.attach))
 
         def fail(error: VordrError) -> None:
+            self.looked = False  # whatever it left, and an end that it saw, is looked for when we are free
             self._journal_failure(request.txn, request.cause, op, request.principal, error)
             reply.fail(error)
 
-        self._run(Job(script(self.around.world, task), finish, fail, task))
+        phases = script(self.around.world, task)
+        if before is not None and not self.looked:
+            phases = self._after_looking(before, phases)
+        self._run(Job(phases, finish, fail, task))
 
     def _check_verdict(self, request: Perform, subject: ContainerState) -> None:
         """No process without a verdict that is about this image and still holds."""
@@ -354,7 +359,9 @@ class ContainerActor(Actor):
         draft = self._done(request.txn, request.cause, request.principal, op, args, before, result)
         (record,) = self.around.journal.append((draft,), {}, reserve=True)
         self._become(op, result)
+        self.looked = self.looked and not found.uncleared
         if found.exit is not None and before is not None:
+            self.dealt_with = found.exit
             self.around.world.forget_exit(before)
         return record  # type: ignore[no-any-return]  # journal is Any here: actors are wired by duck type
 
@@ -383,6 +390,8 @@ class ContainerActor(Actor):
     # -- the end of the process --------------------------------------------------------------------
 
     def _ended(self, exit: Exit) -> None:
+        if exit.sure and exit == self.dealt_with:
+            return  # told twice: it is not the end of the process that came after
         job = self.job
         if job is None:
             if self.untold is None or exit.sure:
@@ -426,7 +435,7 @@ class ContainerActor(Actor):
             self.around.journal.append(drafts, {busy_key(self.subject): None}, reserve=True)
         except SubjectBusy:
             return  # the transaction that holds us comes first; Released brings us back
-        self.untold = None
+        self.untold, self.dealt_with = None, exit
         self._become(Op.EXIT, result)
         self._clean_up(before)
 
@@ -487,8 +496,20 @@ class ContainerActor(Actor):
     def _looking_behind(self, container: ContainerState) -> Generator[Work | AwaitExit, Any, Observed]:
         seen: Observed = yield Work(lambda: self.around.world.observe(container))
         if seen.status is not Status.ABSENT:
+            self.dealt_with = seen.exit or self.dealt_with
             yield from self._clearing(container)
         return seen
+
+    def _after_looking(self, container: ContainerState, phases: Script) -> Script:
+        """A step of a transaction that came before there was time to look: the look, then the step."""
+        if container.state in (State.RUNNING, State.PAUSED):
+            seen = yield from self._taking_over(container)
+            if seen.status not in ALIVE and self.job is not None:
+                self.job.ended = seen.exit or Exit(None, self.clock.now_us())
+        elif container.state is not State.REMOVED:
+            yield from self._looking_behind(container)
+        self.looked = True
+        return (yield from phases)
 
     # -- exec and signals: they change no lifecycle state and hold nobody up -----------------------
 

@@ -72,10 +72,14 @@ class ContainerDirectory:
 
     @contextmanager
     def _using(self, container: str) -> Iterator[Handle]:
+        """The handle of the container's actor; a crashed one's next incarnation is given time to come."""
         with self._lock:
             self._in_use[container] += 1
         try:
-            yield self.handle(container)
+            handle = self.handle(container)
+            if not handle.alive and self.parked(container) is None:
+                await_revival(handle)
+            yield handle
         finally:
             with self._lock:
                 self._in_use[container] -= 1
@@ -105,9 +109,7 @@ class ContainerDirectory:
         return answer
 
     def settle(self, request: Settle, deadline: float) -> Performed | None:
-        """As the actor's; a crashed actor's next incarnation is given time to come."""
         with self._using(_id(request.step.subject)) as handle:
-            await_revival(handle)
             answer = handle.ask(request, timeout=deadline)
         assert answer is None or isinstance(answer, Performed)
         return answer

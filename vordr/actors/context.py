@@ -18,23 +18,43 @@ from vordr.model.errors import SupervisionError
 Path: TypeAlias = tuple[str, ...]
 
 
+class _Place:
+    """One place of a tree, and those below it by child id."""
+
+    __slots__ = ("below", "handle")
+
+    def __init__(self) -> None:
+        self.handle: Handle | None = None
+        self.below: dict[str, _Place] = {}
+
+
 class Directory:
     """The stable handles of one tree, by path of child ids. A handle outlives every incarnation behind it,
     its supervisor's restart included; it goes only when its child is deleted."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._handles: dict[Path, Handle] = {}
+        self._top = _Place()
 
     def handle(self, path: Path) -> Handle:
         """The handle of a place, made on first use (nothing lives there until its supervisor says so)."""
         with self._lock:
-            return self._handles.setdefault(path, Handle("/".join(path)))
+            place = self._top
+            for id in path:
+                place = place.below.setdefault(id, _Place())
+            if place.handle is None:
+                place.handle = Handle("/".join(path))
+            return place.handle
 
     def drop(self, path: Path) -> None:
+        """Forget a place and all below it, at a cost that does not depend on how many others there are."""
         with self._lock:
-            for known in [p for p in self._handles if p[: len(path)] == path]:
-                del self._handles[known]
+            place = self._top
+            for id in path[:-1]:
+                if id not in place.below:
+                    return
+                place = place.below[id]
+            place.below.pop(path[-1], None)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ import msgspec
 
 from vordr.actors.world import Exit, Launched, Observed, Status
 from vordr.images import generations, rootfs
+from vordr.images.layout import MAX_DOCUMENT, parse_image
 from vordr.images.seal import open_sealed
 from vordr.images.space import full_disk_is_space_exhausted
+from vordr.images.store import ImageStore
 from vordr.journal.secrets import SecretStore
 from vordr.model.errors import (
     ImageNotFound,
@@ -42,6 +44,10 @@ _STATUS = {
 }
 
 
+# Exec sessions that ended and that nobody has waited for yet.
+_MOST_UNASKED = 64
+
+
 class KernelWorld:
     """See :class:`vordr.actors.world.World`. ``on_broken`` hears of a layer that is not what was sealed."""
 
@@ -51,6 +57,7 @@ class KernelWorld:
         on_broken: Callable[[str, Seal, SealBroken], None],
     ) -> None:
         self.paths = paths
+        self.store = ImageStore(paths)
         self.journal = journal
         self.secrets = secrets
         self.facts = facts
@@ -76,6 +83,7 @@ class KernelWorld:
             _sync(folder.parent)
 
     def discard(self, container: ContainerState) -> None:
+        self._end_sessions(container.id)
         self._move(self.paths.container(container.id), self.paths.trashed(container.id))
 
     def recover(self, container: ContainerState) -> None:
@@ -95,6 +103,9 @@ class KernelWorld:
         _sync(target.parent)
 
     def open_generation(self, container: ContainerState, number: int) -> None:
+        # Numbers are given out once: what was dropped under this one is of a start that came to nothing, and
+        # would be in the way when this one is dropped.
+        generations.discard(self._dropped(container) / str(number))
         generations.open_generation(self.paths, container.id, number, self._ids(container))
 
     def drop_generation(self, container: ContainerState, number: int) -> None:
@@ -119,7 +130,7 @@ class KernelWorld:
     def launch(
         self, container: ContainerState, generations: tuple[int, ...], verdict: Verdict, *, attach: bool
     ) -> Launched:
-        image = self._image(container, verdict)
+        image = self._bound(self._image(container, verdict), verdict)
         driver = self.driver
         descriptors = self._open_layers(image)
         try:
@@ -167,6 +178,22 @@ class KernelWorld:
                 remedy="vordr undo of its removal, or run the .ctp again")
         return msgspec.convert(value, ImageState)
 
+    def _bound(self, image: ImageState, verdict: Verdict) -> ImageState:
+        """``image``, once its layers and what it runs are those of the very bytes that the verdict names.
+
+        Entrypoint, environment and user come from the journal's database, which no hash covers by itself.
+        Raises VerificationRejected, and ImageUnreadable where manifest or config are not in the store.
+        """
+        meant = parse_image(lambda digest: self.store.read(digest, MAX_DOCUMENT), verdict.manifest)
+        layers = tuple((layer.blob, layer.diff_id) for layer in meant.layers)
+        same = (meant.config_digest, layers) == (verdict.config, verdict.layers)
+        sealed = [seal.diff_id for seal in image.seals] == [diff_id for _, diff_id in layers]
+        if not same or not sealed or (image.config, image.layers) != (meant.config, meant.layers):
+            raise VerificationRejected(
+                "SUBJECT_MISMATCH", "what the journal says of the image is not what was verified", step=4,
+                remedy="vordr audit --chain")
+        return image
+
     def _open_layers(self, image: ImageState) -> list[int]:
         opened: list[int] = []
         try:
@@ -207,14 +234,19 @@ class KernelWorld:
         self.driver.resume(container.id)
 
     def clear(self, container: ContainerState) -> None:
-        cleanup.reap(self.paths, container.id, self.driver)
+        cleanup.reap(self.paths, container.id, self._runtime_of(container))
         rootfs.unmount_rootfs(self.paths, container.id)
+
+    def _runtime_of(self, container: ContainerState) -> Driver | None:
+        """The runtime, if there is state of the container: what was never started needs none installed."""
+        return self.driver if (self.paths.runtime_state / container.id).is_dir() else None
 
     def forget_exit(self, container: ContainerState) -> None:
         self.watcher.take(container.id)
 
     def observe(self, container: ContainerState) -> Observed:
-        state = self.driver.state(container.id)
+        runtime = self._runtime_of(container)
+        state = None if runtime is None else runtime.state(container.id)
         exit = self._exit(container)
         status = Status.ABSENT if state is None else _STATUS.get(state.status, Status.ABSENT)
         if exit is not None and status not in (Status.RUNNING, Status.PAUSED):
@@ -248,6 +280,7 @@ class KernelWorld:
             request.command, config, spec=container.spec, id=container.id, user=user, tty=request.tty,
             environment={**self._environment(container), **request.environment}, facts=self.facts,
             workdir=request.workdir)
+        self._forget_unasked()
         handle = conmon.exec_(
             self.paths, container.id, session, process, self.driver, tty=request.tty, stdin=request.stdin,
             attach=attach)
@@ -272,6 +305,13 @@ class KernelWorld:
         if handle is not None:
             handle.close()
             shutil.rmtree(conmon.exec_folder(self.paths, container, session), ignore_errors=True)
+
+    def _forget_unasked(self) -> None:
+        """Let go of the oldest sessions that ended and whose end nobody asks for: each holds a descriptor."""
+        with self._sessions_lock:
+            ended = [key for key, handle in self._sessions.items() if handle.ended]
+        for container, session in ended[:-_MOST_UNASKED]:
+            self.end_session(container, session)
 
     def _end_sessions(self, container: str) -> None:
         with self._sessions_lock:

@@ -2,8 +2,8 @@
 
 An intent without outcome is compared with the world. A forward transaction is then taken back in reverse,
 unless only its commit was missing; an undo or redo is driven forward, and taken back where that fails. What
-cannot be taken back is left as it is and said so in the abort record: the subject is let go, in the state that
-journal and world agree on. Where the world cannot be looked at, the transaction stays open and holds its
+cannot be taken back is left as it is and said so in the abort record: the subject is let go, in the state
+that journal and world agree on. Where the world cannot be looked at, the transaction stays open and holds its
 subjects until the next opening. A second run finds nothing to do.
 """
 

@@ -38,6 +38,7 @@ from vordr.model.records import (
     container_key,
     trash_key,
 )
+from vordr.model.spec import ContainerSpec
 from vordr.model.state import ContainerState
 from vordr.model.steps import claims, needs_verdict
 from vordr.model.verdict import Verdict
@@ -252,11 +253,20 @@ class Transactions:
 
     def manifest(self, step: Step) -> str | None:
         """Manifest digest of the image behind a container's step; the container may be in the trash still."""
+        container = self._meant(step)
+        return None if container is None else str(container["image"])
+
+    def spec(self, step: Step) -> ContainerSpec | None:
+        """The spec of the container behind a step, as :meth:`manifest`."""
+        container = self._meant(step)
+        return None if container is None else msgspec.convert(container["spec"], ContainerSpec)
+
+    def _meant(self, step: Step) -> Any:
         ident = step.subject.removeprefix("container/")
         container = step.args.get("container") or self.journal.get(container_key(ident))
         if container is None:
             container = (self.journal.get(trash_key(ident)) or {}).get("container")
-        return None if container is None else str(container["image"])
+        return container
 
     def fresh_verdict(self, step: Step) -> Verdict | None:
         """What the gatekeeper says now about the image of ``step``; None when it makes no process.

@@ -57,8 +57,8 @@ ALIVE: Final = (Status.RUNNING, Status.PAUSED)
 class Session(Protocol):
     """A command that runs beside a container's process."""
 
-    def wait(self) -> int | None:
-        """Its exit code, when it has ended; None when nobody can know."""
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Its exit code, when it has ended; None when nobody can know. TimeoutError after so many seconds."""
 
 
 class World(Protocol):

@@ -10,7 +10,7 @@ from typing import Final
 
 from vordr.cli.detaching import DETACH_KEYS
 from vordr.cli.terminal import End, Streams, Wishes, pump
-from vordr.engine.protocol import Engine
+from vordr.engine.protocol import Engine, Event
 from vordr.model.arguments import KillArgs, LogsArgs, ResizeArgs, WaitArgs
 from vordr.model.errors import ContainerError, UsageError
 
@@ -77,8 +77,13 @@ def exit_code(engine: Engine, process: Process) -> int:
 
 def _afterwards(engine: Engine, process: Process) -> int:
     if process.session is None:
-        for line in engine.call("logs", LogsArgs(container=process.container)).answer.lines:
-            print(line.text, file=sys.stderr if line.stream == "stderr" else sys.stdout)
+        def show(event: Event) -> None:
+            if event.get("event") == "log":
+                print(event["text"], file=sys.stderr if event["stream"] == "stderr" else sys.stdout)
+
+        args = LogsArgs(container=process.container, events=True)
+        for line in engine.call("logs", args, on_event=show).answer.lines:
+            show({"event": "log", "stream": line.stream, "text": line.text})
     return exit_code(engine, process)
 
 

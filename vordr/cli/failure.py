@@ -63,7 +63,7 @@ def report(error: VordrError, session: Session) -> int:
 
 def report_unexpected(error: Exception, session: Session) -> int:
     """One line about an error that nobody foresaw; the trace only with ``--debug``."""
-    what = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    what = printable(f"{type(error).__name__}: {error}".splitlines()[0][:300])
     hint = "run again with 'vordr --debug …' for the trace"
     if session.json:
         _say(json.dumps({"error": {
@@ -92,7 +92,7 @@ def lines(error: VordrError) -> Iterator[str]:
     yield f"Error [{error.id}]: {printable(error.message)}"
     cause = error.details.get("cause") or (row.cause if row else None)
     if cause and error.id != UsageError.id:
-        yield f"  cause: {cause}"
+        yield f"  cause: {printable(str(cause))}"
     for key, value in error.details.items():
         if key not in _NOT_EVIDENCE and value not in (None, "", [], {}):
             yield from _evidence(key, value)
@@ -101,7 +101,7 @@ def lines(error: VordrError) -> Iterator[str]:
         steps = [row.steps[0]]
     if steps:
         yield "To fix:"
-        yield from (f"  {number}. {step}" for number, step in enumerate(steps, start=1))
+        yield from (f"  {number}. {printable(str(step))}" for number, step in enumerate(steps, start=1))
     if error.id != UsageError.id:
         yield f"More: vordr explain {error.id}"
 

@@ -23,7 +23,15 @@ _STYLES: Final = (
 def print_json(value: Any) -> None:
     """One JSON document, indented for a terminal, on one line for a program."""
     indent = 2 if sys.stdout.isatty() else None
-    print(json.dumps(value, indent=indent, ensure_ascii=False))
+    print(for_terminal(json.dumps(value, indent=indent, ensure_ascii=False)))
+
+
+def for_terminal(text: str) -> str:
+    """``text`` as it is for a program, and without what would move a terminal's cursor for a person: labels
+    and commands of containers are chosen by others."""
+    if not sys.stdout.isatty():
+        return text
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
 def print_rows(rows: Sequence[Row], columns: Columns) -> None:
@@ -44,7 +52,7 @@ def print_formatted(
     """
     if form == "json":
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+            print(for_terminal(json.dumps(row, ensure_ascii=False)))
         return
     if form == "table":
         print_rows(list(rows), columns)
@@ -60,7 +68,7 @@ def print_formatted(
         print_aligned([line.split("\t") for line in (template.headings(headings), *lines)])
     else:
         for line in lines:
-            print(line)
+            print(for_terminal(line))
 
 
 def print_aligned(rows: Sequence[Sequence[str]]) -> None:
@@ -69,7 +77,7 @@ def print_aligned(rows: Sequence[Sequence[str]]) -> None:
     widths = [max((len(row[i]) for row in rows if i < len(row)), default=0) for i in range(count)]
     for row in rows:
         cells = [cell.ljust(widths[i] + _GAP) for i, cell in enumerate(row[:-1])]
-        print("".join((*cells, *row[-1:])))
+        print(for_terminal("".join((*cells, *row[-1:]))))
 
 
 def _cell(value: Any) -> str:

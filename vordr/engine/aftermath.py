@@ -10,7 +10,8 @@ from functools import partial
 from vordr.actors.pool import EffectPool
 from vordr.actors.stores import Made
 from vordr.actors.transaction import Plan
-from vordr.engine.finding import container_by_id, image_by_digest
+from vordr.engine.finding import at_rest, image_by_digest
+from vordr.engine.handlers.containers import check_network
 from vordr.engine.host import Host, entropy
 from vordr.formats import uuid7
 from vordr.images import seal as sealing
@@ -66,7 +67,7 @@ class Aftermath:
 
         def plan() -> Plan:
             conditions = {head: journal.get(head)}
-            now = container_by_id(journal, container.id)
+            now = at_rest(journal, container.id)
             acted = (now is None or now.state is not State.STOPPED or now.process != container.process
                      or now.asked_to_stop)
             if now is None or acted:
@@ -84,6 +85,7 @@ class Aftermath:
 
     def _restart(self, container: ContainerState, decision: Decision) -> None:
         def make(now: ContainerState) -> Plan:
+            check_network(self.host, now.spec.network)
             verdict = self.host.library.judge_manifest(now.image)
             plan = self._plan("restart", f"restart {now.name} ({decision.reason})", now, Op.REVIVE,
                               {"to": str(State.RUNNING), "policy": True})

@@ -10,9 +10,9 @@ import msgspec
 
 from vordr.formats import reference
 from vordr.formats.errors import FormatError
-from vordr.model.errors import ContainerNotFound, ImageNotFound, UsageError
+from vordr.model.errors import ContainerNotFound, ImageNotFound, SubjectBusy, UsageError
 from vordr.model.lifecycle import State
-from vordr.model.records import Act, container_key, image_key, name_key
+from vordr.model.records import Act, busy_key, container_key, image_key, name_key
 from vordr.model.state import ContainerState, ImageState, TrashItem
 
 _ID: Final = re.compile(r"[0-9a-f]{2,64}")
@@ -30,6 +30,16 @@ def container_by_id(journal: Any, container: str) -> ContainerState | None:
     """The container with this id, removed ones included."""
     value = journal.get(container_key(container))
     return None if value is None else msgspec.convert(value, ContainerState)
+
+
+def at_rest(journal: Any, container: str) -> ContainerState | None:
+    """The container with this id as committed acts left it; raises SubjectBusy while another is under way."""
+    key = busy_key(f"container/{container}")
+    held = journal.get(key)
+    if held is not None:
+        raise SubjectBusy(
+            f"{container[:12]} is busy with transaction {held}", details={"key": key, "found": held})
+    return container_by_id(journal, container)
 
 
 def find_container(journal: Any, given: str) -> ContainerState:
@@ -84,17 +94,19 @@ def find_image(journal: Any, given: str) -> ImageState:
     """The image that ``given`` names: reference, manifest digest, or the beginning of one."""
     images = all_images(journal)
     bare = given.removeprefix("sha256:")
-    if re.fullmatch(r"[0-9a-f]{4,64}", bare):
-        matches = [image for image in images if image.manifest.removeprefix("sha256:").startswith(bare)]
-        if len(matches) == 1:
-            return matches[0]
-        if len(matches) > 1:
-            raise UsageError(f"{given} is the beginning of {len(matches)} image digests")
-    name = full_name(given) if not given.startswith("sha256:") else given
-    _, at, digest = name.partition("@")
-    for image in images:
-        if name in image.names or (at and digest == image.manifest):
-            return image
+    by_digest = re.fullmatch(r"[0-9a-f]{4,64}", bare) is not None
+    # An image is easily made whose digest begins with somebody's short name: names go before beginnings.
+    if not given.startswith("sha256:") and len(bare) < 64:
+        name = full_name(given)
+        _, at, digest = name.partition("@")
+        for image in images:
+            if name in image.names or (at and digest == image.manifest):
+                return image
+    matches = [i for i in images if by_digest and i.manifest.removeprefix("sha256:").startswith(bare)]
+    if len(matches) > 1:
+        raise UsageError(f"{given} is the beginning of {len(matches)} image digests")
+    if matches:
+        return matches[0]
     raise ImageNotFound(
         f"image {given!r} is not in the store", details={"image": given},
         remedy=f"vordr pull {given}, or vordr run FILE.ctp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -233,9 +234,12 @@ def shown(image: ImageState) -> str:
 
 
 def check_file(fd: int) -> os.stat_result:
-    """What ``fstat`` says of a package's descriptor; raises ImageUnreadable when it is no file, or empty."""
+    """What ``fstat`` says of a package's descriptor; raises ImageUnreadable when it is no file that
+    can be read, or empty."""
     found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    readable = flags & os.O_ACCMODE != os.O_WRONLY and not flags & os.O_PATH
+    if not readable or not stat.S_ISREG(found.st_mode):
         raise ImageUnreadable("the package is not a file", remedy="vordr pack SOURCE OUTPUT.ctp")
     if not found.st_size:
         raise ImageUnreadable("the package is empty", remedy="vordr pack SOURCE OUTPUT.ctp")

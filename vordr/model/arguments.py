@@ -88,10 +88,12 @@ class ListArgs(Args, frozen=True, kw_only=True):
 
 
 class LogsArgs(ContainerArgs, frozen=True, kw_only=True):
-    """``tail`` lines from the end (None all), ``since`` µs; with ``follow`` lines come as events until the
-    container ends or the caller goes."""
+    """``tail`` lines from the end (None all), ``since`` µs. With ``follow`` lines come as events until the
+    container ends or the caller goes; with ``events`` those that there are do, which suits logs of any size:
+    an answer holds what fits into one message."""
 
     follow: bool = False
+    events: bool = False
     tail: int | None = None
     since: int | None = None
 

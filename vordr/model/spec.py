@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -19,6 +20,8 @@ NAME_GRAMMAR: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 HOSTNAME_GRAMMAR: Final = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?")
 # execve(2) takes no argument longer than 128 KiB with its NUL; the journal no integer of 2^53 or more.
 LONGEST_TEXT: Final = 131_071
+# Command, labels and names together: every list of containers and every record of one repeats them.
+LARGEST_SPEC: Final = 160 * 1024
 LARGEST_LIMIT: Final = 2**52
 ENV_GRAMMAR: Final = re.compile(r"[^=\x00]+")
 
@@ -153,8 +156,6 @@ def check_name(name: str) -> str:
 LONGEST_STOP: Final = 86_400
 """Seconds that a stop may wait for a process to end by itself."""
 _LEAST_MEMORY: Final = 6 * 1024 * 1024
-# Canonical JSON holds no larger integer exactly; no machine has as much of anything.
-_MOST: Final = 2**53 - 1
 
 
 def check_text(word: str) -> str:
@@ -170,6 +171,41 @@ def check_text(word: str) -> str:
     return word
 
 
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raise UsageError for a variable that no process can be given. Values are never in the message."""
+    for name, value in environment.items():
+        if ENV_GRAMMAR.fullmatch(name) is None:
+            raise UsageError(f"invalid environment variable name {name[:80]!r}")
+        check_text(name)
+        try:
+            size = len(name) + 1 + len(value.encode("utf-8"))
+        except UnicodeEncodeError:
+            raise UsageError(f"the value of the variable {name[:80]!r} is not valid UTF-8") from None
+        if "\0" in value:
+            raise UsageError(f"a NUL byte is not allowed in the environment variable {name[:80]!r}")
+        if size > LONGEST_TEXT:
+            raise UsageError(f"the environment variable {name[:80]!r} is longer than {LONGEST_TEXT} bytes")
+
+
+def check_exec(
+    command: Sequence[str], environment: Mapping[str, str], user: str | None, workdir: str | None
+) -> None:
+    """Raise UsageError for an exec that no process can be given: the runtime would wait, or quote it all."""
+    for word in (*command, user or "", workdir or ""):
+        check_text(word)
+    if workdir is not None and not workdir.startswith("/"):
+        raise UsageError(f"working directory {workdir[:80]!r} must be absolute")
+    check_environment(environment)
+    check_size((*command, *environment))
+
+
+def check_size(words: Iterable[str]) -> None:
+    """Raise UsageError when ``words`` together are more than each record and each list should carry."""
+    total = sum(len(word.encode("utf-8")) + 1 for word in words)
+    if total > LARGEST_SPEC:
+        raise UsageError(f"command, labels and names of {total} bytes; at most {LARGEST_SPEC} are allowed")
+
+
 def check_spec(spec: ContainerSpec) -> ContainerSpec:
     """Return ``spec`` when its parts fit together; raises UsageError naming the option."""
     limits = (
@@ -180,14 +216,12 @@ def check_spec(spec: ContainerSpec) -> ContainerSpec:
     for value, least, message in limits:
         if value is not None and value < least:
             raise UsageError(message)
-        if value is not None and value > _MOST:
+        if value is not None and value > LARGEST_LIMIT:
             raise UsageError(f"{message.partition(' ')[0]} is too large")
     if not 0 <= spec.stop_timeout <= LONGEST_STOP:
         raise UsageError(f"--stop-timeout must be from 0 to {LONGEST_STOP} seconds")
-    if not 0 <= spec.restart.retries <= _MOST:
+    if not 0 <= spec.restart.retries <= LARGEST_LIMIT:
         raise UsageError("--restart: the number of retries must be from 0")
-        if value is not None and value > LARGEST_LIMIT:
-            raise UsageError(f"the limit {value} is too large")
     if spec.auto_remove and spec.restart.mode is not RestartMode.NO:
         raise UsageError("--rm and --restart exclude each other", remedy="leave one of them out")
     if spec.workdir is not None and not spec.workdir.startswith("/"):
@@ -197,8 +231,10 @@ def check_spec(spec: ContainerSpec) -> ContainerSpec:
             raise UsageError(f"invalid environment variable name {name!r}")
     texts = (spec.user or "", spec.hostname or "", spec.workdir or "")
     labels = (word for pair in spec.labels.items() for word in pair)
-    for word in (*spec.command, *(spec.entrypoint or ()), *texts, *spec.environment, *labels):
+    words = (*spec.command, *(spec.entrypoint or ()), *texts, *spec.environment, *labels)
+    for word in words:
         check_text(word)
+    check_size(words)
     if spec.hostname is not None and HOSTNAME_GRAMMAR.fullmatch(spec.hostname) is None:
         raise UsageError(
             f"invalid host name {spec.hostname[:80]!r}", remedy="letters, digits, '.' and '-', at most 63")

@@ -20,14 +20,14 @@ _PATIENCE_S: Final = 2.0
 _PARTS: Final = ("bundle", "exec", "etc")
 
 
-def reap(paths: Paths, container: str, driver: Driver) -> None:
+def reap(paths: Paths, container: str, driver: Driver | None) -> None:
     """Kill what still runs of the container and forget it; idempotent, half-made ones too.
 
-    Ends when its conmon has ended, so a last exit file may appear meanwhile. Raises RuntimeFailed when a
-    process does not die.
+    ``driver`` may be None when no runtime has state of the container. Ends when its conmon has ended, so a
+    last exit file may appear meanwhile. Raises RuntimeFailed when a process does not die.
     """
     check_id(container)
-    if not driver.delete(container, force=True):
+    if driver is None or not driver.delete(container, force=True):
         # A runtime that died half-way may have left processes without state of its own.
         cgroups.kill_all(container)
     try:

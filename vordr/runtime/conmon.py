@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,24 +59,44 @@ class ExecHandle:
         self.pid = pid
         self.attach = attach
         self._sync = sync
+        self._lock = threading.Lock()
+        self._ended = False
+        self._code: int | None = None
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code of the command, 128+n for signal n; None when its conmon died and nobody knows.
 
-        ``timeout`` in seconds, None waits; raises TimeoutError. One thread may wait at a time.
+        ``timeout`` in seconds, None waits; raises TimeoutError. Any number of threads may wait, each in its
+        turn, and all get the same code.
         """
-        answer = self._sync.line(timeout)
-        return None if answer is None else int(answer["data"])
+        with self._lock:
+            if not self._ended:
+                answer = self._sync.line(timeout)
+                self._code = None if answer is None else int(answer["data"])
+                self._ended = True
+            return self._code
+
+    @property
+    def ended(self) -> bool:
+        """Whether :meth:`wait` would not block; true also while somebody else waits for its turn's end."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._ended or self._sync.ready
+        finally:
+            self._lock.release()
 
     def fileno(self) -> int:
         """Readable when :meth:`wait` would not block."""
         return self._sync.fileno()
 
     def close(self) -> None:
-        """Let go of the session's descriptors; the command runs on."""
-        self._sync.close()
-        if self.attach is not None:
-            self.attach.close()
+        """Let go of the session's descriptors, once nobody reads them; the command runs on."""
+        with self._lock:
+            self._ended = True
+            self._sync.close()
+            if self.attach is not None:
+                self.attach.close()
 
 
 def bundle_folder(paths: Paths, container: str) -> Path:

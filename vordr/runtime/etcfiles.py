@@ -1,4 +1,4 @@
-"""/etc/hosts, /etc/hostname and /etc/resolv.conf of a container: files of its runtime folder, bound into it.
+"""/etc/hosts, /etc/hostname and /etc/resolv.conf of a container: files of its folder, bound into it.
 
 As docker does it, so that no image is changed and each container has its own. They belong to the container's
 root, which may edit them; a restart writes them anew.
@@ -36,9 +36,10 @@ def hostname(spec: ContainerSpec, container: str, nodename: str) -> str:
 def write_etc_files(paths: Paths, container: str, spec: ContainerSpec, ids: IdRange) -> Path:
     """Write the three files for the next start and return their folder, as :func:`ociconfig.build` takes it.
 
-    Raises OSError when the runtime folder cannot be written.
+    Raises OSError when the folder cannot be written.
     """
-    folder = paths.container_run(container) / "etc"
+    # Not below /run: that is often the host's memory, and the container's root may write what it likes.
+    folder = paths.container(container) / "etc"
     folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     name = hostname(spec, container, os.uname().nodename)
     own_line = f"127.0.1.1\t{name}\n" if name != "localhost" else ""

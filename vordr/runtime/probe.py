@@ -162,8 +162,10 @@ def _versions(names: Sequence[str]) -> dict[str, Program]:
     for name in names:
         path = _which(name)
         if path is not None:
+            # crun makes its state folder whatever it is asked, unless it is told of one that there is.
+            words = [path, "--root=/", "--version"] if name == "crun" else [path, "--version"]
             process = subprocess.Popen(
-                [path, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL, env=dict(CLEAN_ENVIRONMENT), cwd="/",
             )
             asked.append((name, path, process))

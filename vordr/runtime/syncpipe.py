@@ -28,6 +28,13 @@ class LinePipe:
     def fileno(self) -> int:
         return self._reader
 
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`line` would find something at once, if only the end."""
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        return b"\n" in self._buffer or bool(poll.poll(0))
+
     def line(self, timeout: float | None) -> dict[str, Any] | None:
         """The next object, None at the end. Raises TimeoutError after ``timeout`` seconds (None: never)."""
         deadline = None if timeout is None else time.monotonic() + timeout

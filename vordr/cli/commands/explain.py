@@ -12,6 +12,7 @@ from vordr.cli.command import HELP, Command
 from vordr.cli.context import Session
 from vordr.cli.explain import Explanation, explanation_of
 from vordr.cli.output import print_json
+from vordr.cli.wording import printable
 from vordr.model.arguments import ExplainArgs
 from vordr.model.errors import UsageError, every_error
 
@@ -35,7 +36,8 @@ def command(session: Session, last: bool, what: str | None) -> None:
     if session.json:
         print_json({"text": answer.text})
     else:
-        print(answer.text.rstrip("\n"))
+        # Summaries hold words of commands, which others chose.
+        print("\n".join(printable(line) for line in answer.text.rstrip("\n").split("\n")))
 
 
 def exit_codes(error_id: str) -> list[int]:

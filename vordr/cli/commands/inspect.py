@@ -63,17 +63,19 @@ def _look(session: Session, name: str, kind: str | None) -> dict[str, Any]:
 def _print(session: Session, found: list[dict[str, Any]], form: str | None, *, single: bool) -> None:
     import json
 
+    from vordr.cli.output import for_terminal
+
     if form is not None and form != "json":
         from vordr.cli.gotemplate import Template
 
         template = Template(form)
         for each in found:
-            print(template.render(each))
+            print(for_terminal(template.render(each)))
     elif form == "json":
         for each in found:
-            print(json.dumps(each, ensure_ascii=False))
+            print(for_terminal(json.dumps(each, ensure_ascii=False)))
     elif session.json:
         if found or not single:
-            print(json.dumps(found[0] if single else found, ensure_ascii=False))
+            print(for_terminal(json.dumps(found[0] if single else found, ensure_ascii=False)))
     else:
-        print(json.dumps(found, indent=4, ensure_ascii=False))
+        print(for_terminal(json.dumps(found, indent=4, ensure_ascii=False)))

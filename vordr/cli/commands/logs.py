@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Show what a container wrote: its standard output and error on ours."""
     args = LogsArgs(
-        container=name, follow=follow, tail=parse_tail(tail),
+        container=name, follow=follow, events=True, tail=parse_tail(tail),
         since=None if since is None else parse_when(since, session.now_us()),
     )
 
@@ -42,7 +42,8 @@ def command(
     def on_event(event: Event) -> None:
         if event.get("event") == "log":
             show(event["time"], event["stream"], event["text"])
-            sys.stdout.flush()
+            if follow:
+                sys.stdout.flush()
 
     for line in session.engine().call("logs", args, on_event=on_event).answer.lines:
         show(line.time, line.stream, line.text)

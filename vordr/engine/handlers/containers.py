@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from vordr.actors.sides import EXEC, SIGNAL
 from vordr.actors.transaction import Finished, Plan
-from vordr.engine.finding import all_containers, container_by_id, find_container, find_image, image_by_digest
+from vordr.engine.authority import authorise_process
+from vordr.engine.finding import (
+    all_containers,
+    at_rest,
+    container_by_id,
+    find_container,
+    find_image,
+    image_by_digest,
+)
 from vordr.engine.handlers.filters import keep
 from vordr.engine.handlers.naming import free_name
 from vordr.engine.host import Call, Host, receipt
@@ -32,12 +41,14 @@ from vordr.model.errors import (
     VordrError,
 )
 from vordr.model.lifecycle import ROWS, Op, State, illegal
-from vordr.model.records import Step, busy_key, head_key, name_key, trash_key
+from vordr.model.records import Step, busy_key, head_key, name_key
 from vordr.model.spec import (
     LONGEST_STOP,
     ContainerSpec,
     IdRange,
     NetworkMode,
+    check_environment,
+    check_exec,
     check_name,
     check_spec,
     parse_signal,
@@ -67,16 +78,13 @@ def _create(
 ) -> Reply:
     if args.name is not None:
         check_name(args.name)
-        if host.journal.get(name_key(args.name)) is not None:
-            raise name_taken(host, args.name)
+        _refuse_taken(host, args.name)
     image = _image(host, call, args)
-    if args.network is NetworkMode.HOST and not host.gatekeeper.trusted().policy.allow_host_network:
-        raise PolicyDenied(
-            "the operator's policy does not allow the host's network",
-            remedy=f"set allow_host_network = true in {host.paths.trust / 'policy.toml'}")
+    check_network(host, args.network)
     container = secrets.token_hex(32)
     spec = _spec(args, {})
     check_spec(spec)
+    check_environment(args.environment)
     command_of(spec, image.config)  # refuses an image without a command before anything is written
     digests = host.secrets.put(container, args.environment) if args.environment else {}
     spec = msgspec.structs.replace(spec, environment=digests)
@@ -103,11 +111,18 @@ def _create(
     try:
         finished = _run_named(host, plan, chosen=args.name is None)
     except VordrError as error:
-        if container_by_id(host.journal, container) is None and host.journal.get(
-                trash_key(container)) is None:
-            host.secrets.delete(container)
+        if container_by_id(host.journal, container) is None:
+            host.secrets.delete(container)  # what never was keeps no secret, not even in the trash
         raise name_taken(host, args.name) if isinstance(error, NameInUse) and args.name else error
     return _answer(host, finished, container)
+
+
+def check_network(host: Host, network: NetworkMode) -> None:
+    """Raise PolicyDenied where the operator's policy, as it is now, does not allow this network."""
+    if network is NetworkMode.HOST and not host.gatekeeper.trusted().policy.allow_host_network:
+        raise PolicyDenied(
+            "the operator's policy does not allow the host's network",
+            remedy=f"set allow_host_network = true in {host.paths.trust / 'policy.toml'}")
 
 
 def _run_named(host: Host, plan: Callable[[], Plan], *, chosen: bool) -> Finished:
@@ -118,6 +133,13 @@ def _run_named(host: Host, plan: Callable[[], Plan], *, chosen: bool) -> Finishe
         except NameInUse:
             if not chosen:
                 raise
+
+
+def _refuse_taken(host: Host, name: str) -> None:
+    """Refuse early what cannot be; a name that an act under way may still release is worth waiting for."""
+    under_way = host.journal.get(busy_key(name_key(name))) is not None
+    if host.journal.get(name_key(name)) is not None and not under_way:
+        raise name_taken(host, name)
 
 
 def name_taken(host: Host, name: str | None) -> NameInUse:
@@ -176,11 +198,31 @@ def _free_range(host: Host) -> tuple[IdRange, dict[str, Any]]:
     """The lowest range of host ids that no container, and nothing in the trash, has."""
     taken = {key.rpartition("/")[2] for space in ("ranges/", busy_key("ranges/"))
              for key, _ in host.journal.scan(space)}
+    others = subordinate_ranges()
     for number in range(MOST_RANGES):
         first = FIRST_RANGE + number * RANGE_SIZE
-        if str(first) not in taken:
+        if str(first) not in taken and not any(a < first + RANGE_SIZE and first < a + n for a, n in others):
             return IdRange(first, RANGE_SIZE), {f"ranges/{first}": None}
     raise PolicyDenied("all ranges of user ids are taken", remedy="empty the trash")
+
+
+def subordinate_ranges(folder: Path = Path("/etc")) -> list[tuple[int, int]]:
+    """(first, count) of the ids that users of the host may take for themselves (subuid(5), subgid(5)).
+
+    Debian gives the first user 100000 and on: in a namespace of its own that user would be our container's
+    root, and could end its processes. Lines that cannot be read grant nothing.
+    """
+    found = []
+    for name in ("subuid", "subgid"):
+        try:
+            lines = (folder / name).read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split(":")
+            if len(fields) == 3 and all(word.isascii() and word.isdigit() for word in fields[1:]):
+                found.append((int(fields[1]), int(fields[2])))
+    return found
 
 
 # -- steps on one container ------------------------------------------------------------------------
@@ -282,7 +324,7 @@ def _act(
 
     def plan() -> Plan:
         conditions = {head: host.journal.get(head)}  # before what is read under it
-        container = container_by_id(host.journal, container_id)
+        container = at_rest(host.journal, container_id)
         if container is None or container.state is State.REMOVED:
             # Whoever has the name by now is not the one that was meant.
             raise ContainerNotFound(
@@ -291,6 +333,8 @@ def _act(
         check_allowed(container, planned)
         verdicts = {}
         if any(needs_verdict(step) for step in planned):
+            authorise_process(act, container.spec, call.caller)
+            check_network(host, container.spec.network)
             verdicts = {container.image: host.library.judge_manifest(container.image)}
         return Plan(
             act, f"{act} {container.name}", planned, call.caller.principal, attach=attach,
@@ -322,6 +366,8 @@ def execute(host: Host, call: Call, args: arguments.ExecArgs) -> Reply:
     if not args.command:
         raise UsageError("exec needs a command", remedy="vordr exec CONTAINER COMMAND [ARG…]")
     container = find_container(host.journal, args.container)
+    authorise_process("exec", container.spec, call.caller)
+    check_exec(args.command, args.environment, args.user, args.workdir)
     if container.state is not State.RUNNING:
         raise ContainerStopped(
             f"cannot exec: {container.name} is {container.state}", remedy=f"vordr start {container.name}")

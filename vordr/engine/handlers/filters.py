@@ -26,7 +26,24 @@ def _ancestor(container: ContainerState, wanted: str) -> bool:
         name == wanted or name.rpartition("/")[2] in (wanted, f"{wanted}:latest"))
 
 
+_LONGEST_PATTERN: Final = 256
+_MOST_REPEATS: Final = 2
+
+
+def _check_pattern(wanted: str) -> None:
+    """Refuse what Python's backtracking matcher could spend hours on, holding up everybody: docker's matcher
+    (RE2) is linear, so it takes more. With no group repeated and two repeats, the cost is at most cubic.
+    """
+    bare = re.sub(r"\\[^0-9]|\[\^?\]?[^\]]*\]", "x", wanted, flags=re.DOTALL)
+    repeats = len(re.findall(r"[*+?]\??|\{", bare))
+    if len(wanted) > _LONGEST_PATTERN or repeats > _MOST_REPEATS or re.search(r"\)[*+?{]|\(\?|\\", bare):
+        raise UsageError(
+            f"filter name={wanted[:80]!r} is too complex",
+            remedy=f"no repeated groups, at most {_MOST_REPEATS} of * + ? {{")
+
+
 def _name(container: ContainerState, wanted: str) -> bool:
+    _check_pattern(wanted)
     try:
         return re.search(wanted, container.name) is not None
     except re.error as error:

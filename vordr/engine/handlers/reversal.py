@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from vordr.actors.transaction import Finished, Plan
+from vordr.engine.authority import authorise_process
 from vordr.engine.finding import (
     all_acts,
     container_by_id,
@@ -15,7 +16,7 @@ from vordr.engine.finding import (
     find_removed,
     names_in_use,
 )
-from vordr.engine.handlers.containers import name_taken
+from vordr.engine.handlers.containers import check_network, name_taken
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.protocol import Reply
 from vordr.formats.times import format_rfc3339
@@ -98,7 +99,7 @@ def _trash(host: Host) -> list[TrashItem]:
 
 def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -> Reply:
     plan: UndoPlan = planned()
-    _authorise(call, plan)
+    _authorise(host, call, plan)
     _check_possible(host, plan)
     if dry_run:
         return Reply(_answer(host, plan, None))
@@ -107,7 +108,7 @@ def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -
         nonlocal plan
         seen = host.journal.last()[0]
         plan = planned()
-        _authorise(call, plan)
+        _authorise(host, call, plan)
         _check_possible(host, plan)
         told = " and ".join(a.summary for a in plan.origins) or ", ".join(a.summary for a in plan.acts)
         return Plan(
@@ -130,9 +131,13 @@ def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -
     return Reply(_answer(host, plan, finished))
 
 
-def _authorise(call: Call, plan: UndoPlan) -> None:
-    """As a direct call would be: who vouches for an image is an administrator's word."""
+def _authorise(host: Host, call: Call, plan: UndoPlan) -> None:
+    """As a direct call would be: who vouches for an image is an administrator's word, and so is a process in
+    the host's namespaces."""
     for step in plan.steps:
+        spec = host.transactions.spec(step) if needs_verdict(step) else None
+        if spec is not None:
+            authorise_process("undo", spec, call.caller)
         vouches = step.operation == "describe" and set(step.args) - {"names"}
         if vouches and call.caller.scope is not Scope.ADMIN:
             raise PolicyDenied(
@@ -192,6 +197,9 @@ def _verdicts(host: Host, plan: UndoPlan) -> dict[str, Verdict]:
     found: dict[str, Verdict] = {}
     for step in plan.steps:
         if needs_verdict(step):
+            spec = host.transactions.spec(step)
+            if spec is not None:
+                check_network(host, spec.network)
             manifest = host.transactions.manifest(step)
             if manifest is not None and manifest not in found:
                 found[manifest] = host.library.judge_manifest(manifest)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 import vordr
+from vordr.engine.authority import authorise_process
 from vordr.engine.finding import (
     all_containers,
     container_by_id,
@@ -23,7 +24,7 @@ from vordr.engine.host import Call, Host
 from vordr.engine.protocol import Reply
 from vordr.journal.auditor import audit as audit_chain
 from vordr.model import answers, arguments
-from vordr.model.errors import ContainerNotFound, ContainerStopped, StateError, VordrError
+from vordr.model.errors import ContainerNotFound, ContainerStopped, StateError, UsageError, VordrError
 from vordr.model.lifecycle import State
 from vordr.model.records import busy_key
 from vordr.model.state import ContainerState, ImageState
@@ -33,6 +34,11 @@ from vordr.runtime.logs import LogLine as LogRecord
 from vordr.runtime.logs import LogStop, read_log
 
 ALIVE = (State.RUNNING, State.PAUSED)
+# Characters of a log in one answer, with room for the frame's limit; bytes of a line in one piece.
+_LARGEST_ANSWER = 16 * 1024 * 1024
+_LONGEST_LINE = 128 * 1024
+# How often one who waits for an exec looks whether its caller is still there, in seconds.
+_PATIENCE = 2.0
 
 
 def inspect(host: Host, call: Call, args: arguments.ContainerArgs) -> Reply:
@@ -57,15 +63,40 @@ def logs(host: Host, call: Call, args: arguments.LogsArgs) -> Reply:
         _follow(host, call, container, args)
         return Reply(answers.LogsAnswer(lines=()))
     records = read_log(host.paths.log(container.id), tail=args.tail, since_us=args.since)
-    return Reply(answers.LogsAnswer(lines=tuple(_whole_lines(records))))
+    if args.events and call.on_event is not None:
+        _send(call, records)
+        return Reply(answers.LogsAnswer(lines=()))
+    return Reply(answers.LogsAnswer(lines=tuple(_at_most(_LARGEST_ANSWER, _whole_lines(records)))))
+
+
+def _at_most(most: int, lines: Iterable[answers.LogLine]) -> Iterator[answers.LogLine]:
+    """``lines``, unless they hold more than ``most`` characters: a container writes gigabytes in seconds.
+
+    Raises UsageError, as soon as that is known.
+    """
+    total = 0
+    for line in lines:
+        total += len(line.text) + 64
+        if total > most:
+            raise UsageError("the log is longer than one answer holds", remedy="logs --tail 10000")
+        yield line
+
+
+def _send(call: Call, records: Iterable[LogRecord]) -> None:
+    """Lines as events, for as long as the caller is there."""
+    assert call.on_event is not None
+    for line in _whole_lines(records):
+        if call.cancelled.is_set():
+            return
+        call.on_event({"event": "log", "time": line.time, "stream": line.stream, "text": line.text})
 
 
 def _whole_lines(records: Iterable[LogRecord]) -> Iterator[answers.LogLine]:
-    """Lines as they were written: conmon records long ones in pieces."""
+    """Lines as they were written: conmon records long ones in pieces. One that does not end is cut."""
     pieces: dict[str, bytes] = {}
     for record in records:
         text = pieces.pop(record.stream, b"") + record.text
-        if record.partial:
+        if record.partial and len(text) < _LONGEST_LINE:
             pieces[record.stream] = text
         else:
             yield answers.LogLine(record.time_us, record.stream, text.decode(errors="replace"))
@@ -89,12 +120,8 @@ def _follow(host: Host, call: Call, container: ContainerState, args: arguments.L
     watcher = threading.Thread(target=watch, name="logs-watch", daemon=True)
     watcher.start()
     try:
-        records = read_log(
-            host.paths.log(container.id), tail=args.tail, since_us=args.since, follow=stop)
-        for line in _whole_lines(records):
-            assert call.on_event is not None
-            call.on_event(
-                {"event": "log", "time": line.time, "stream": line.stream, "text": line.text})
+        _send(call, read_log(
+            host.paths.log(container.id), tail=args.tail, since_us=args.since, follow=stop))
     finally:
         call.cancelled.set()
         watcher.join()
@@ -103,6 +130,7 @@ def _follow(host: Host, call: Call, container: ContainerState, args: arguments.L
 
 def attach(host: Host, call: Call, args: arguments.AttachArgs) -> Reply:
     container = find_container(host.journal, args.container)
+    authorise_process("attach", container.spec, call.caller)
     if container.state is not State.RUNNING:
         raise ContainerStopped(
             f"cannot attach: {container.name} is {container.state}",
@@ -123,7 +151,7 @@ def wait(host: Host, call: Call, args: arguments.WaitArgs) -> Reply:
     """Wait on the changes of one container; the caller's going away ends it."""
     container = _last_seen(host, args.container)
     if args.session is not None:
-        return _wait_session(host, container, args.session)
+        return _wait_session(host, call, container, args.session)
     removed = args.condition == "removed"
     while True:
         with host.changes:
@@ -160,11 +188,17 @@ def _trashed(host: Host, container: ContainerState) -> ContainerState:
         return container
 
 
-def _wait_session(host: Host, container: ContainerState, session: str) -> Reply:
+def _wait_session(host: Host, call: Call, container: ContainerState, session: str) -> Reply:
     handle = host.world.session(container.id, session)
     if handle is None:
         raise ContainerNotFound(f"no exec session {session[:12]} in {container.name}")
-    code = handle.wait()
+    while True:
+        try:
+            code = handle.wait(timeout=_PATIENCE)
+            break
+        except TimeoutError:
+            if call.cancelled.is_set():
+                raise StateError("the caller went away") from None
     host.world.end_session(container.id, session)
     return Reply(answers.WaitAnswer(code=code))
 

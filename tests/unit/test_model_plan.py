@@ -1,0 +1,377 @@
+"""Planning undo: histories are made by the model's own steps; acts are chosen and planned, nothing runs."""
+
+import itertools
+
+import msgspec
+import pytest
+
+from vordr.model.errors import NothingToUndo, UndoBlocked, UndoError
+from vordr.model.lifecycle import Fidelity, Op, State
+from vordr.model.plan import choose, choose_redo, live, plan_undo, undoable
+from vordr.model.records import Act, ActStatus, Cause, Inverse, Step, StepDone
+from vordr.model.spec import ContainerSpec
+from vordr.model.state import ContainerState
+from vordr.model.steps import Facts, advance, digest_of
+
+START, STOP = (Op.START, {}), (Op.STOP, {})
+
+
+class History:
+    """Acts as the projection would hold them, and the containers they lead to."""
+
+    def __init__(self) -> None:
+        self.acts: list[Act] = []
+        self.containers: dict[str, ContainerState | None] = {}
+        self.seqs = itertools.count(1)
+
+    def act(self, name, *steps, act=None, cause=Cause.ACT, origin=None, undoes=None, principal="me", **more):
+        """Perform ``(container, op, args)`` steps as one committed act, by the rules of the model."""
+        txn = f"{len(self.acts):08d}-{name}"
+        begin = next(self.seqs)
+        done = tuple(self._step(txn, *step) for step in steps)
+        made = Act(
+            txn=txn, act=act or name, summary=name, cause=cause, principal=principal,
+            plan=tuple(Step(subject=s.subject, operation=s.operation, args=s.args) for s in done), seq=begin,
+            time=begin, origin=origin, undoes=undoes, status=ActStatus.COMMITTED, steps=done,
+            end=next(self.seqs), **more)
+        self.acts.append(made)
+        if undoes is not None:
+            below = [a.txn for a in self.acts if a.txn in undoes.split(",") and a.undoes]
+            live_again = {t for a in self.acts if a.txn in below for t in a.undoes.split(",")}
+            self.acts = [
+                msgspec.structs.replace(a, undone_by=txn) if a.txn in undoes.split(",")
+                else msgspec.structs.replace(a, undone_by=None) if a.txn in live_again else a
+                for a in self.acts]
+        return txn
+
+    def _step(self, txn, container, op, args):
+        before = self.containers.get(container)
+        if op is Op.START:
+            args = {"generation": before.next_generation}
+        if op is Op.CREATE:
+            args = {"container": msgspec.to_builtins(ContainerState(
+                id=container, name=args.get("name", container), image="sha256:img", image_name="tiny",
+                spec=ContainerSpec(), state=State.CREATED))}
+        facts = Facts(time=1, txn=txn, boot_id="b", pid=1, exit_code=0, ended=1)
+        result = advance(Op(op), before, args, facts)
+        self.containers[container] = result.container
+        return StepDone(
+            subject=f"container/{container}", operation=str(op), args=args, before=digest_of(before),
+            after=result.after, inverse=result.inverse, seq=next(self.seqs))
+
+    def run(self, container="a", name=None, **more):
+        create = (container, Op.CREATE, {"name": name or container})
+        return self.act("run", create, (container, *START), **more)
+
+    def exit(self, origin, container="a"):
+        return self.act("exit", (container, Op.EXIT, {}), cause=Cause.EXIT, origin=origin, principal="kernel")
+
+    def policy(self, origin, op, args=None, container="a"):
+        return self.act("policy", (container, op, args or {}), cause=Cause.POLICY, origin=origin,
+                        principal="policy")
+
+    def names(self):
+        there = {i: c for i, c in self.containers.items() if c is not None}
+        return {c.name: i for i, c in there.items() if c.state is not State.REMOVED}
+
+    def plan(self, *txns, cascade=False):
+        chosen = [a for a in reversed(self.acts) if a.txn in txns]
+        return plan_undo(self.acts, chosen, self.names(), cascade=cascade)
+
+    def undo(self, *txns, cascade=False, act="undo"):
+        """Plan, perform the planned steps, and look whether every target is met."""
+        plan = self.plan(*txns, cascade=cascade)
+        txn = self.act(act, *[(s.subject[10:], Op(s.operation), s.args) for s in plan.steps], act=act,
+                       undoes=plan.undoes)
+        for subject, wanted in plan.targets.items():
+            assert digest_of(self.containers.get(subject[10:])) == wanted
+        return txn
+
+
+@pytest.fixture
+def h():
+    return History()
+
+
+def ops(plan):
+    return [step.operation for step in plan.steps]
+
+
+# -- choosing --------------------------------------------------------------------------------------
+
+
+def test_the_last_is_the_callers_own_newest_that_stands(h):
+    mine = h.run("a")
+    h.run("b", principal="you")
+    assert [a.txn for a in choose(h.acts, principal="me")] == [mine]
+    h.undo(mine)
+    with pytest.raises(NothingToUndo):
+        choose(h.acts, principal="me")
+
+
+def test_steps_count_acts_and_not_their_consequences(h):
+    run = h.run()
+    h.exit(run)
+    h.policy(run, Op.REVIVE, {"to": "running", "policy": True})
+    stop = h.act("stop", ("a", *STOP))
+    assert [a.txn for a in choose(h.acts, principal="me", steps=2)] == [stop, run]
+
+
+def test_too_many_steps_say_how_many_there_are(h):
+    h.run()
+    with pytest.raises(NothingToUndo) as refused:
+        choose(h.acts, principal="me", steps=3)
+    assert refused.value.details["available"] == 1
+    with pytest.raises(UndoError):
+        choose(h.acts, principal="me", steps=0)
+
+
+def test_acts_on_one_container_are_chosen_whoever_did_them(h):
+    h.run("a")
+    other = h.run("b", principal="you")
+    assert [a.txn for a in choose(h.acts, principal="me", subject="container/b")] == [other]
+
+
+def test_everything_after_a_record_is_chosen(h):
+    h.run("a")
+    mark = h.acts[-1].end
+    later = [h.run("b"), h.run("c", principal="you")]
+    assert [a.txn for a in choose(h.acts, principal="me", to=mark)] == later[::-1]
+
+
+@pytest.mark.parametrize("status", [ActStatus.ABORTED, ActStatus.OPEN])
+def test_what_was_not_committed_cannot_be_taken_back(h, status):
+    txn = h.run()
+    h.acts[-1] = msgspec.structs.replace(h.acts[-1], status=status)
+    assert not live(h.acts[-1])
+    with pytest.raises(NothingToUndo, match="did not happen"):
+        choose(h.acts, principal="me", txn=txn)
+
+
+def test_what_has_no_inverse_says_so(h):
+    txn = h.act("trust", reversible=False)
+    with pytest.raises(UndoError, match="no inverse"):
+        choose(h.acts, principal="me", txn=txn)
+
+
+def test_an_undo_is_redone_and_not_undone(h):
+    run = h.run()
+    undo = h.undo(run)
+    for txn, remedy in ((run, f"vordr redo {undo}"), (undo, f"vordr redo {undo}")):
+        with pytest.raises(NothingToUndo) as refused:
+            choose(h.acts, principal="me", txn=txn)
+        assert refused.value.remedy == remedy
+    assert not undoable(h.acts[-1])
+
+
+def test_an_ambiguous_or_unknown_beginning_is_refused(h):
+    h.run("a")
+    h.run("b")
+    for txn in ("0000", "nothing", ""):
+        with pytest.raises(NothingToUndo):
+            choose(h.acts, principal="me", txn=txn)
+
+
+# -- consequences ----------------------------------------------------------------------------------
+
+
+def test_consequences_go_with_their_act(h):
+    run = h.run()
+    end = h.exit(run)
+    gone = h.policy(run, Op.REMOVE)
+    plan = h.plan(run)
+    assert [a.txn for a in plan.acts] == [gone, end, run]
+    assert [a.txn for a in plan.origins] == [run]
+
+
+def test_a_finished_run_with_rm_is_undone_without_touching_the_world(h):
+    run = h.run()
+    h.exit(run)
+    h.policy(run, Op.REMOVE)
+    plan = h.plan(run)
+    assert ops(plan) == ["uncreate"]
+    assert plan.losses == ()
+    h.undo(run)
+    assert h.containers["a"] is None
+
+
+def test_a_crash_loop_is_undone_without_starting_anything(h):
+    run = h.run()
+    for _ in range(3):
+        h.exit(run)
+        h.policy(run, Op.REVIVE, {"to": "running", "policy": True})
+    h.exit(run)
+    assert ops(h.plan(run)) == ["unstart", "uncreate"]
+    h.undo(run)
+    assert h.containers["a"] is None
+
+
+def test_an_end_that_belongs_to_another_act_is_in_the_way_and_cascade_takes_it_along(h):
+    run = h.run()
+    pause = h.act("pause", ("a", Op.PAUSE, {}))
+    end = h.exit(run)
+    with pytest.raises(UndoBlocked) as refused:
+        h.plan(pause)
+    assert [b["txn"] for b in refused.value.details["blocked_by"]] == [end]
+    assert ops(h.plan(pause, cascade=True)) == ["revive", "resume"]
+    h.undo(pause, cascade=True)
+    assert h.containers["a"].state is State.RUNNING
+
+
+# -- what is in the way ----------------------------------------------------------------------------
+
+
+def test_a_later_act_on_the_same_container_is_in_the_way_and_named(h):
+    run = h.run()
+    stop = h.act("stop", ("a", *STOP))
+    with pytest.raises(UndoBlocked, match="stop") as refused:
+        h.plan(run)
+    assert refused.value.remedy.endswith(f"vordr undo {stop}")
+    plan = h.plan(run, cascade=True)
+    assert [a.txn for a in plan.acts] == [stop, run]
+    assert [a.txn for a in plan.origins] == [stop, run]
+    h.undo(run, cascade=True)
+    assert h.containers["a"] is None
+
+
+def test_acts_on_other_containers_are_not_in_the_way(h):
+    run = h.run("a")
+    h.run("b")
+    assert [a.txn for a in h.plan(run).acts] == [run]
+
+
+def test_what_was_taken_back_already_is_not_in_the_way(h):
+    run = h.run()
+    h.undo(h.act("stop", ("a", *STOP)))
+    assert [a.txn for a in h.plan(run).acts] == [run]
+
+
+def test_who_took_the_name_is_in_the_way_of_getting_it_back(h):
+    h.run("a", name="web")
+    removal = h.act("rm", ("a", *STOP), ("a", Op.REMOVE, {}))
+    other = h.run("b", name="web")
+    with pytest.raises(UndoBlocked) as refused:
+        h.plan(removal)
+    assert [b["txn"] for b in refused.value.details["blocked_by"]] == [other]
+    h.undo(removal, cascade=True)
+    assert h.names() == {"web": "a"}
+
+
+def test_a_name_that_the_selection_gives_up_itself_is_in_nobodys_way(h):
+    first = h.run("a", name="web")
+    removal = h.act("rm", ("a", *STOP), ("a", Op.REMOVE, {}))
+    h.run("b", name="web")
+    plan = h.plan(first, removal)
+    assert ops(plan) == ["uncreate"]
+
+
+def test_a_container_made_from_an_image_is_in_the_way_of_its_import(h):
+    image = StepDone(subject="image/sha256:img", operation="import", args={}, before=None, after="x",
+                     inverse=Inverse("unimport", {}, Fidelity.EXACT), seq=next(h.seqs))
+    imported = h.act("import")
+    h.acts[-1] = msgspec.structs.replace(h.acts[-1], steps=(image,))
+    run = h.run()
+    with pytest.raises(UndoBlocked) as refused:
+        h.plan(imported)
+    assert [b["txn"] for b in refused.value.details["blocked_by"]] == [run]
+    assert ops(h.plan(imported, cascade=True))[-1] == "unimport"
+
+
+# -- order, netting, losses ------------------------------------------------------------------------
+
+
+def test_inverses_come_newest_first_whatever_the_order_of_choosing(h):
+    run = h.run()
+    stop = h.act("stop", ("a", *STOP))
+    start = h.act("start", ("a", *START))
+    plan = h.plan(run, start, stop)
+    assert [a.txn for a in plan.acts] == [start, stop, run]
+    assert ops(plan) == ["unstart", "unstart", "uncreate"]
+    h.undo(run, start, stop)
+    assert h.containers["a"] is None
+
+
+def test_a_stop_is_undone_by_reviving_and_the_plan_says_what_is_lost(h):
+    h.run()
+    plan = h.plan(h.act("stop", ("a", *STOP)))
+    assert ops(plan) == ["revive"]
+    assert plan.losses == ("memory of the process",)
+
+
+def test_reviving_only_to_end_again_cancels_out(h):
+    run = h.run()
+    end = h.exit(run)
+    again = h.policy(run, Op.REVIVE, {"to": "running", "policy": True})
+    second = h.exit(run)
+    plan = h.plan(again, second, end)
+    assert ops(plan) == ["revive"]
+
+
+def test_a_plan_on_several_containers_keeps_their_steps_apart(h):
+    acts = [h.run("a"), h.run("b"), h.act("stop", ("a", *STOP)), h.act("pause", ("b", Op.PAUSE, {}))]
+    h.undo(*acts)
+    assert h.containers == {"a": None, "b": None}
+
+
+# -- redo ------------------------------------------------------------------------------------------
+
+
+def test_redo_takes_back_the_newest_undo_that_stands(h):
+    run = h.run()
+    stop = h.act("stop", ("a", *STOP))
+    h.undo(stop)
+    second = h.undo(run)
+    assert choose_redo(h.acts, principal="me").txn == second
+    with pytest.raises(NothingToUndo):
+        choose_redo(h.acts, principal="you")
+
+
+def test_undo_of_an_undo_is_the_act_again(h):
+    run = h.run()
+    before = digest_of(h.containers["a"])
+    undo = h.undo(run)
+    h.undo(undo, act="redo")
+    assert digest_of(h.containers["a"]) == before
+    assert [a.txn for a in choose(h.acts, principal="me")] == [run]
+    h.undo(run)
+    assert h.containers["a"] is None
+
+
+def test_undos_that_stand_one_on_the_other_are_redone_in_that_order(h):
+    run = h.run()
+    stop = h.act("stop", ("a", *STOP))
+    first = h.undo(stop)
+    second = h.undo(run)
+    with pytest.raises(UndoBlocked) as refused:
+        h.plan(first)
+    assert refused.value.remedy.endswith(f"vordr redo {second}")
+
+
+def test_an_end_after_an_undo_goes_with_its_redo(h):
+    run = h.run()
+    stop = h.act("stop", ("a", *STOP))
+    after = digest_of(h.containers["a"])
+    undo = h.undo(stop)
+    h.exit(run)
+    plan = h.plan(undo)
+    assert ops(plan) == []
+    h.undo(undo, act="redo")
+    assert digest_of(h.containers["a"]) == after
+
+
+def test_a_later_act_of_somebody_is_in_the_way_of_a_redo(h):
+    h.run()
+    stop = h.act("stop", ("a", *STOP))
+    undo = h.undo(stop)
+    pause = h.act("pause", ("a", Op.PAUSE, {}))
+    with pytest.raises(UndoBlocked) as refused:
+        h.plan(undo)
+    assert [b["txn"] for b in refused.value.details["blocked_by"]] == [pause]
+
+
+def test_who_took_the_name_is_in_the_way_of_a_redo(h):
+    undo = h.undo(h.run("a", name="web"))
+    other = h.run("b", name="web")
+    with pytest.raises(UndoBlocked) as refused:
+        h.plan(undo)
+    assert [b["txn"] for b in refused.value.details["blocked_by"]] == [other]
