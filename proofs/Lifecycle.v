@@ -910,7 +910,7 @@ Qed.
 
 (** *** Instances *)
 
-Definition web : container := Container 7 0 1 [10] [8080] created [].
+Definition web : container := Container 7 0 1 [10] [80] created [].
 Definition other : container := Container 8 0 1 [11] [] created [].
 
 Definition story : list step :=
@@ -927,12 +927,18 @@ Definition story : list step :=
 Example story_runs : match run story empty with
   | Some (w, us) => option_map c_state (at_ w 1) = Some removed
       /\ option_map c_generations (at_ w 1) = Some [2; 1]
-      /\ holder w (Name 1) = Some 2 /\ holder w (Port 8080) = None /\ List.length us = 8
+      /\ holder w (Name 1) = Some 2 /\ holder w (Port 80) = None /\ List.length us = 8
   | None => False end.
 Proof. vm_compute; repeat split. Qed.
 
+Lemma faithful_without_restore ss : Forall (fun s => s_op s <> restore) ss -> forall w, all_faithful ss w.
+Proof.
+  induction 1 as [|s ss N _ IH]; intros w; [exact I|].
+  split; [intros R; contradiction | auto].
+Qed.
+
 Example story_faithful : all_faithful story empty.
-Proof. simpl; repeat (split; [unfold faithful, keeps_name; discriminate | intros ? ? _]); exact I. Qed.
+Proof. apply faithful_without_restore; repeat constructor; discriminate. Qed.
 
 (** Rolled back whole, nothing is left. *)
 Example story_rolled_back : match run story empty with
@@ -944,14 +950,20 @@ Proof. vm_compute; repeat split. Qed.
 
 Definition events : list event := map Act story.
 
+Lemma kept_without_restore ss : Forall (fun s => s_op s <> restore) ss -> forall x, kept (map Act ss) x.
+Proof.
+  induction 1 as [|s ss N _ IH]; intros x; [exact I|].
+  split; [intros R; contradiction | apply IH].
+Qed.
+
 Example events_kept : kept events fresh.
-Proof. simpl; repeat (split; [unfold faithful, keeps_name; discriminate|]); exact I. Qed.
+Proof. apply kept_without_restore; repeat constructor; discriminate. Qed.
 
 (** The undo of the remove (1 back) is refused: 2 has taken the name. After the undo of 2 it succeeds. *)
 Example name_is_taken : undo 1 (history events) = Refused
   /\ match undo 2 (history (events ++ [Undo 0])) with
      | Done y => option_map c_state (at_ (now y) 1) = Some stopped
-         /\ holder (now y) (Name 1) = Some 1 /\ holder (now y) (Port 8080) = Some 1
+         /\ holder (now y) (Name 1) = Some 1 /\ holder (now y) (Port 80) = Some 1
      | _ => False end.
 Proof. vm_compute; repeat split. Qed.
 

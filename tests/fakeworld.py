@@ -133,7 +133,7 @@ class FakeWorld:
                 assert place.process is not None, "there is no process to end"
                 place.process, place.exit = None, told
             if tell:
-                self._tell(container, told)
+                self.tell(container, told)
 
     def reboot(self) -> None:
         """The host went down: no process is left, and no exit of any."""
@@ -166,7 +166,8 @@ class FakeWorld:
                     found.append(f"the process runs on {place.process.generations}, declared {numbers}")
             return found
 
-    def _tell(self, container: str, exit: Exit) -> None:
+    def tell(self, container: str, exit: Exit) -> None:
+        """Say that a process ended, once more or for the first time."""
         for listener in self._listeners:
             listener.put(container, exit)
 

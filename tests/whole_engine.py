@@ -6,6 +6,7 @@ attested by the keys that ``trust init`` made, so that every verdict is the gate
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import json
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from fakeworld import PATIENCE, FakeWorld
+from memory_folder import MEMORY
 
 from vordr.actors.clock import Clock, SystemClock, VirtualClock
 from vordr.actors.stores import Made
@@ -200,7 +202,9 @@ class Asked:
 @functools.cache
 def seed() -> Path:
     """A closed root folder, made once: keys, logs, trust store, and the image :data:`IMAGE`."""
-    root = Path(tempfile.mkdtemp(prefix="vordr-seed-")) / "root"
+    folder = tempfile.mkdtemp(prefix="vordr-seed-", dir=MEMORY)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    root = Path(folder) / "root"
     whole = Whole(root)
     try:
         whole.call("trust_init", owner="Ada")

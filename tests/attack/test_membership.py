@@ -181,3 +181,14 @@ def test_the_ids_that_users_of_the_host_may_take_are_not_given_to_containers(
     monkeypatch.setattr(handlers, "subordinate_ranges", lambda: subordinate_ranges(tmp_path))
     ids = whole.run().ids
     assert ids is not None and ids.first == FIRST_RANGE + 2 * RANGE_SIZE
+
+
+def test_a_member_brings_back_no_attested_image_that_an_administrator_took_away(whole: Whole) -> None:
+    whole.call("remove_image", image=IMAGE)
+    with pytest.raises(PolicyDenied):
+        whole.call("undo", MEMBER, txn=whole.last().txn)
+    assert not whole.call("images").images
+    whole.call("undo")
+    whole.call("remove_image", MEMBER, image=IMAGE)
+    whole.call("undo", MEMBER)
+    assert whole.call("images").images

@@ -177,6 +177,11 @@ class Instance:
         with self.engine() as engine:
             return engine.audit().records
 
+    def assert_settled(self) -> None:
+        """Every one of the newest transactions has come to an end."""
+        with self.engine() as engine:
+            assert [act for act in engine.history(limit=10).acts if act.status == "open"] == []
+
     def assert_sound(self) -> None:
         """The audit holds, and no transaction is open."""
         with self.engine() as engine:

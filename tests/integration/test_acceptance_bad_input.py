@@ -58,7 +58,7 @@ def refused(world: Instance, words: tuple[str, ...], code: int, error_id: str) -
     assert done.err.count("Error [") == 1, done
     assert re.search(r"^To fix:\n  1\. \S", done.err, re.M), done
     assert standing(world) == before
-    world.assert_sound()
+    world.assert_settled()  # the audit comes at the end: a chain that one case broke stays broken
     return done
 
 
@@ -416,7 +416,7 @@ def test_somebody_without_root_and_without_a_service_is_told_who_may_start_one()
 
 
 def test_without_runc_a_run_is_11_and_names_the_package() -> None:
-    hide = "for p in /usr/sbin/runc /usr/bin/runc /usr/bin/crun; do test -e $p && mount -B $empty $p || :; done"
+    hide = "for p in /usr/sbin/runc /usr/bin/runc /usr/bin/crun; do test ! -e $p || mount -B $empty $p; done"
     with confined("empty=$HOME_OF/empty; touch $empty; " + hide) as world:
         package = str(world.pack())
         world.vordr("create", "--name", "importer", package)

@@ -65,6 +65,18 @@ def test_containers_outlive_the_service_and_the_next_command_finds_them(
     mortal.vordr("rm", "-f", "lives", "sleeps")
 
 
+def test_a_command_waits_for_the_service_that_its_keeper_is_starting(mortal: Instance) -> None:
+    killed = mortal.kill_service(keeper=False)
+    started = eventually(lambda: (pid := mortal.service_pid()) != killed and pid, "the next service")
+    os.kill(started, signal.SIGSTOP)
+    with mortal.start("ps") as asking:
+        with pytest.raises(subprocess.TimeoutExpired):
+            asking.wait(0.5)
+        os.kill(started, signal.SIGCONT)
+        assert asking.wait(30) == 0
+    assert mortal.service_pid() == started
+
+
 def test_ends_while_no_service_ran_are_recorded_with_their_codes(mortal: Instance) -> None:
     mortal.run("seven", "sh", "-c", "trap 'exit 7' TERM; while true; do sleep 0.05; done")
     mortal.run("killed")

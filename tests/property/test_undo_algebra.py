@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from memory_folder import MEMORY
 from whole_engine import Whole, planted
 
 from vordr.model.errors import UndoBlocked, VordrError
@@ -85,7 +86,7 @@ def mixed(mine: dict, others: dict, touched: set[str]) -> dict:
 class UndoAlgebra(RuleBasedStateMachine):
     @initialize()
     def plant(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         self.whole = planted(self.folder / "root")
         self.done: list[Done] = []
         self.undone: list[Undone] = []
@@ -188,7 +189,7 @@ TestUndoAlgebra = UndoAlgebra.TestCase
 
 @pytest.fixture
 def folder():
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         yield Path(name)
 
 

@@ -13,8 +13,8 @@ from vordr.model.records import ActStatus, Cause
 
 
 @pytest.fixture
-def whole(tmp_path):
-    with whole_engine(tmp_path) as engine:
+def whole(memory_path):
+    with whole_engine(memory_path) as engine:
         yield engine
 
 
@@ -93,9 +93,9 @@ def test_a_keeper_that_goes_is_not_the_end_of_its_process(whole):
     whole.check()
 
 
-def test_a_keeper_that_goes_while_a_stop_waits_does_not_cut_the_stop_short(tmp_path):
+def test_a_keeper_that_goes_while_a_stop_waits_does_not_cut_the_stop_short(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         web = whole.run(stop_timeout=10)
         whole.world.obeys = False
         asked = whole.begin(lambda: whole.do("stop"))
@@ -108,12 +108,25 @@ def test_a_keeper_that_goes_while_a_stop_waits_does_not_cut_the_stop_short(tmp_p
         assert asked.result().container.exit_code == 0
 
 
+def test_an_exit_told_again_is_not_the_end_of_the_process_that_came_after(whole):
+    web = whole.run()
+    whole.world.end(web.id, 3)
+    told = whole.world.places[web.id].exit
+    whole.check()
+    whole.do("start")
+    whole.world.tell(web.id, told)
+    whole.world.end(web.id, sure=False)  # comes after it: when this one was looked into, that was taken in
+    eventually(lambda: whole.world.watched, "a look at the world")
+    assert whole.get().state is State.RUNNING
+    whole.check()
+
+
 # -- stopping --------------------------------------------------------------------------------------
 
 
-def test_a_stop_kills_what_does_not_obey_in_time_and_says_so(tmp_path):
+def test_a_stop_kills_what_does_not_obey_in_time_and_says_so(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         web = whole.run()
         whole.world.obeys = False
         asked = whole.begin(lambda: whole.do("stop", timeout=4))
@@ -126,9 +139,9 @@ def test_a_stop_kills_what_does_not_obey_in_time_and_says_so(tmp_path):
         assert web.id in whole.world.places
 
 
-def test_a_kill_reaches_the_process_while_a_stop_waits(tmp_path):
+def test_a_kill_reaches_the_process_while_a_stop_waits(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         whole.run()
         whole.world.obeys = False
         asked = whole.begin(lambda: whole.do("stop", timeout=600))
@@ -139,9 +152,9 @@ def test_a_kill_reaches_the_process_while_a_stop_waits(tmp_path):
         whole.check()
 
 
-def test_a_process_that_does_not_die_is_reported_and_its_container_runs_on(tmp_path):
+def test_a_process_that_does_not_die_is_reported_and_its_container_runs_on(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         whole.run()
         whole.world.stubborn = True
         asked = whole.begin(lambda: whole.do("kill"))
@@ -153,9 +166,9 @@ def test_a_process_that_does_not_die_is_reported_and_its_container_runs_on(tmp_p
         whole.check()
 
 
-def test_a_process_whose_end_nobody_told_is_found_gone(tmp_path):
+def test_a_process_whose_end_nobody_told_is_found_gone(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         web = whole.run()
         whole.world.obeys = False
         asked = whole.begin(lambda: whole.do("stop", timeout=5))
@@ -282,8 +295,8 @@ def reopened(whole, world: FakeWorld | None = None) -> Whole:
     return Whole(whole.paths.root, world or whole.world)
 
 
-def test_a_new_engine_takes_over_what_runs(tmp_path):
-    first = planted(tmp_path / "root")
+def test_a_new_engine_takes_over_what_runs(memory_path):
+    first = planted(memory_path / "root")
     web = first.run()
     second = reopened(first)
     eventually(lambda: second.world.watched == [web.id], "somebody watching")
@@ -293,8 +306,8 @@ def test_a_new_engine_takes_over_what_runs(tmp_path):
     second.close()
 
 
-def test_an_end_while_no_engine_ran_is_found(tmp_path):
-    first = planted(tmp_path / "root")
+def test_an_end_while_no_engine_ran_is_found(memory_path):
+    first = planted(memory_path / "root")
     web = first.run()
     first.close()
     first.world.end(web.id, 6)
@@ -304,8 +317,8 @@ def test_an_end_while_no_engine_ran_is_found(tmp_path):
     second.close()
 
 
-def test_after_a_reboot_what_ran_has_ended_with_an_unknown_code(tmp_path):
-    first = planted(tmp_path / "root")
+def test_after_a_reboot_what_ran_has_ended_with_an_unknown_code(memory_path):
+    first = planted(memory_path / "root")
     first.run()
     first.close()
     first.world.reboot()
@@ -315,8 +328,8 @@ def test_after_a_reboot_what_ran_has_ended_with_an_unknown_code(tmp_path):
     second.close()
 
 
-def test_a_paused_process_found_running_is_paused_again(tmp_path):
-    first = planted(tmp_path / "root")
+def test_a_paused_process_found_running_is_paused_again(memory_path):
+    first = planted(memory_path / "root")
     web = first.run()
     first.do("pause")
     first.close()
@@ -327,8 +340,8 @@ def test_a_paused_process_found_running_is_paused_again(tmp_path):
     second.close()
 
 
-def test_what_a_stopped_container_left_behind_is_cleared(tmp_path):
-    first = planted(tmp_path / "root")
+def test_what_a_stopped_container_left_behind_is_cleared(memory_path):
+    first = planted(memory_path / "root")
     web = first.run()
     first.do("stop")
     first.close()
@@ -339,8 +352,8 @@ def test_what_a_stopped_container_left_behind_is_cleared(tmp_path):
     second.close()
 
 
-def test_a_container_that_cannot_be_looked_at_keeps_nobody_from_the_others(tmp_path):
-    first = planted(tmp_path / "root")
+def test_a_container_that_cannot_be_looked_at_keeps_nobody_from_the_others(memory_path):
+    first = planted(memory_path / "root")
     first.run("a")
     first.run("b")
     first.close()
@@ -352,9 +365,9 @@ def test_a_container_that_cannot_be_looked_at_keeps_nobody_from_the_others(tmp_p
     second.close()
 
 
-def test_a_verdict_that_has_expired_starts_nothing(tmp_path):
+def test_a_verdict_that_has_expired_starts_nothing(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         whole.run()
         whole.world.obeys = False
         asked = whole.begin(lambda: whole.do("restart", timeout=7200))

@@ -21,8 +21,8 @@ DECIDE = "gatekeeper/decide.py"
 LOOKS = (
     "runtime.attach.connect_attach", "runtime.attach.resize", "runtime.cgroups.warm", "runtime.doctor.",
     "runtime.driver.choose", "runtime.exits.", "runtime.inotify.", "runtime.logs.",
-    "runtime.ociconfig.command_of", "runtime.probe.", "images.generations.folder_size", "images.layout.", "images.rootfs_tar.DEFAULT_CONFIG",
-    "images.store.ImageStore",
+    "runtime.ociconfig.command_of", "runtime.probe.", "images.generations.folder_size", "images.layout.",
+    "images.rootfs_tar.DEFAULT_CONFIG", "images.store.ImageStore",
 )
 # Work on the store of images, which makes no process and mounts nothing, and who asks for it.
 STORES = {

@@ -227,11 +227,12 @@ def test_a_hanging_restart_can_be_looked_at_ended_and_begun_again(world: World, 
     root = world.start(spec, world.child("a"), stubborn.spec)
     a = world.incarnations()["a"]
     stubborn.crash()
-    for refused, why in (
+    refusals: list[tuple[Callable[[], object], str]] = [
         (lambda: root.start_child(stubborn.spec), "already_present"),
         (lambda: root.restart_child("b"), "restarting"),
         (lambda: root.delete_child("b"), "restarting"),
-    ):
+    ]
+    for refused, why in refusals:
         with pytest.raises(SupervisionError) as caught:
             refused()
         assert caught.value.details["why"] == why

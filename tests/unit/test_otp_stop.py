@@ -43,7 +43,7 @@ def test_a_child_with_infinity_is_waited_for_however_long_it_takes(world: World)
     assert slow.exit_reason is None and not slow.fenced and stopping.is_alive()
     gate.set()
     stopping.join(10)
-    assert (slow.exit_reason, outer.exit_reason) == (Shutdown(), Shutdown())
+    assert [actor.exit_reason for actor in (slow, outer)] == [Shutdown()] * 2
     assert world.exits == [Shutdown()] and world.decisions == []
 
 

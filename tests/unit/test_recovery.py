@@ -18,7 +18,7 @@ from vordr.journal.copy import copy_database
 from vordr.journal.store import JournalStore
 from vordr.model.errors import RuntimeFailed
 from vordr.model.lifecycle import State
-from vordr.model.records import Kind
+from vordr.model.records import ActStatus, Kind
 
 
 @dataclass
@@ -58,9 +58,9 @@ class Recorder:
 
 
 @pytest.fixture
-def recorder(tmp_path, monkeypatch):
-    whole = planted(tmp_path / "root")
-    found = Recorder(tmp_path, whole)
+def recorder(memory_path, monkeypatch):
+    whole = planted(memory_path / "root")
+    found = Recorder(memory_path, whole)
     append = JournalStore.append_batch
 
     def append_and_copy(store, groups):
@@ -221,12 +221,16 @@ def test_a_crash_while_an_act_is_taken_back_ends_it(recorder, name):
         act(whole)
     whole.check()
     assert whole.declared() == before
+    failed = whole.last().txn
     recorder.recording = False
     for crash in recorder.crashes:
         found = crash.open()
         try:
             found.check()
             assert found.declared() in (before, running_before)
+            if found.acts()[-1].txn == failed:  # begun by then
+                committed = found.acts()[-1].status is ActStatus.COMMITTED
+                assert committed == (found.declared() == running_before)
             assert [r.left for r in found.engine.recovered if r.left] == []
         finally:
             found.close()
@@ -345,9 +349,9 @@ def _wait(whole: Whole, container: str, state: State) -> None:
         state is not State.RUNNING or whole.get(container).process == 2), f"{state}")
 
 
-def test_a_container_from_the_trash_stays_through_an_opening(tmp_path):
+def test_a_container_from_the_trash_stays_through_an_opening(memory_path):
     """It was --rm once; whoever brought it back wants it."""
-    whole = planted(tmp_path / "root")
+    whole = planted(memory_path / "root")
     finished_with_rm(whole)
     whole.call("trash_restore", item="web")
     whole.close()

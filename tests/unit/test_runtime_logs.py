@@ -106,3 +106,20 @@ def test_following_gives_new_records_until_told_to_stop_and_then_the_rest(log: P
     assert not thread.is_alive()
     assert found == [b"split write", b"last"]
     stop.close()
+
+
+def test_following_goes_on_in_the_file_that_takes_the_logs_place(log: Path) -> None:
+    stop = LogStop()
+    reader = read_log(log, tail=1, follow=stop)
+    try:
+        assert next(reader).text == b"line 4"
+        with log.open("ab") as file:
+            file.write(record(4, "last of the old"))
+        fresh = log.with_name("fresh")
+        fresh.write_bytes(record(5, "first of the new"))
+        fresh.rename(log)
+        assert [next(reader).text, next(reader).text] == [b"last of the old", b"first of the new"]
+        stop.set()
+        assert list(reader) == []
+    finally:
+        stop.close()

@@ -24,8 +24,8 @@ from vordr.model.records import ActStatus, Cause, Kind
 
 
 @pytest.fixture
-def whole(tmp_path):
-    with whole_engine(tmp_path) as engine:
+def whole(memory_path):
+    with whole_engine(memory_path) as engine:
         yield engine
 
 
@@ -136,16 +136,17 @@ def test_an_interrupted_caller_leaves_nothing_open(whole, monkeypatch):
     perform = whole.host.containers.perform
 
     def interrupted(request: Perform, deadline: float):
+        monkeypatch.undo()
         perform(request, deadline)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(whole.host.containers, "perform", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        try:
-            whole.do("pause")
-        finally:
-            monkeypatch.undo()
-    assert whole.last().status is not ActStatus.OPEN or whole.last().act == "pause"
+        whole.do("pause")
+    assert whole.last().status is ActStatus.ABORTED
+    assert [step.operation for step in whole.last().steps] == ["pause", "resume"]
+    assert whole.get().state is State.RUNNING
+    whole.check()
 
 
 # -- illegal, unknown ------------------------------------------------------------------------------
@@ -206,9 +207,9 @@ def test_a_second_act_waits_for_the_first_and_then_sees_its_result(whole):
     whole.check()
 
 
-def test_who_waits_too_long_is_told_what_holds_it(tmp_path):
+def test_who_waits_too_long_is_told_what_holds_it(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         whole.run()
         gate = whole.world.hold("pause")
         first = whole.begin(lambda: whole.do("pause"))
@@ -407,9 +408,9 @@ def test_a_restart_of_an_rm_container_keeps_it(whole):
     whole.check()
 
 
-def test_always_restarts_with_growing_delays_and_keeps_the_generation(tmp_path):
+def test_always_restarts_with_growing_delays_and_keeps_the_generation(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         web = whole.run(restart={"mode": "always"})
         for delay in (0.1, 0.2, 0.4):
             whole.world.end(web.id, 1)
@@ -422,9 +423,9 @@ def test_always_restarts_with_growing_delays_and_keeps_the_generation(tmp_path):
         whole.check()
 
 
-def test_on_failure_gives_up_after_so_many_and_not_for_an_end_that_was_well(tmp_path):
+def test_on_failure_gives_up_after_so_many_and_not_for_an_end_that_was_well(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         web = whole.run(restart={"mode": "on-failure", "retries": 2})
         for delay in (0.1, 0.2):
             whole.world.end(web.id, 1)
@@ -442,18 +443,18 @@ def test_on_failure_gives_up_after_so_many_and_not_for_an_end_that_was_well(tmp_
         assert clock.delays() == []
 
 
-def test_a_stop_that_was_asked_for_is_not_answered_by_a_restart(tmp_path):
+def test_a_stop_that_was_asked_for_is_not_answered_by_a_restart(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         whole.run(restart={"mode": "always"})
         whole.do("stop")
         whole.check()
         assert clock.delays() == []
 
 
-def test_a_start_before_the_delay_is_over_takes_the_place_of_the_restart(tmp_path):
+def test_a_start_before_the_delay_is_over_takes_the_place_of_the_restart(memory_path):
     clock = standing_clock()
-    with whole_engine(tmp_path, clock) as whole:
+    with whole_engine(memory_path, clock) as whole:
         web = whole.run(restart={"mode": "always"})
         whole.world.end(web.id, 1)
         clock.wait_for_timer(0.1)
@@ -492,8 +493,8 @@ def test_who_asked_stands_in_the_act(whole):
     assert (whole.last().principal, whole.last().cause) == ("uid:1000", Cause.ACT)
 
 
-def test_acts_of_one_millisecond_stand_in_the_order_of_their_begins(tmp_path):
-    with whole_engine(tmp_path, standing_clock()) as whole:
+def test_acts_of_one_millisecond_stand_in_the_order_of_their_begins(memory_path):
+    with whole_engine(memory_path, standing_clock()) as whole:
         whole.run()
         for _ in range(4):
             whole.do("pause")

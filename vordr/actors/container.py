@@ -21,6 +21,7 @@ from transitions import Machine
 from vordr.actors.actor import Actor
 from vordr.actors.clock import Timer
 from vordr.actors.inbox import Reply
+from vordr.actors.looking import clearing, looking_behind, taking_over
 from vordr.actors.messages import (
     Ended,
     Perform,
@@ -35,7 +36,7 @@ from vordr.actors.pool import Outcome
 from vordr.actors.script import AwaitExit, Findings, Script, Task, Work, script
 from vordr.actors.settle import Settled, settle
 from vordr.actors.sides import SIDE_OPERATIONS, side_work
-from vordr.actors.world import ALIVE, Exit, Observed, Status, World
+from vordr.actors.world import ALIVE, Exit, Observed, World
 from vordr.formats import uuid7
 from vordr.model.errors import ContainerNotFound, InboxFull, StaleState, StateError, SubjectBusy, VordrError
 from vordr.model.lifecycle import ROWS, Op, State, machine_transitions
@@ -448,13 +449,7 @@ class ContainerActor(Actor):
             _log.warning("what %s left behind could not be cleared: %s", before.name, error)
             finish(None)
 
-        self._run(Job(self._clearing(before), finish, fail, Task(Op.EXIT, before, {})))
-
-    def _clearing(self, container: ContainerState) -> Generator[Work | AwaitExit, Any, None]:
-        world = self.around.world
-        yield Work(lambda: world.clear(container))
-        # Last: while the exit is there, a crash leaves something to look for.
-        yield Work(lambda: world.forget_exit(container))
+        self._run(Job(clearing(self.around.world, before), finish, fail, Task(Op.EXIT, before, {})))
 
     def _look(self) -> None:
         """Compare what is declared with the world, once in this incarnation: take over a process that a
@@ -466,6 +461,7 @@ class ContainerActor(Actor):
 
         def finish(seen: Observed) -> None:
             self.looked = True
+            self.dealt_with = self.dealt_with if declared else seen.exit or self.dealt_with
             if declared and seen.status not in ALIVE:
                 self.untold = seen.exit or Exit(None, self.clock.now_us())
             elif container.state is State.STOPPED:
@@ -479,35 +475,18 @@ class ContainerActor(Actor):
             else:
                 _log.warning("cannot look for what %s left behind: %s", container.name, error)
 
-        looking = self._taking_over(container) if declared else self._looking_behind(container)
-        self._run(Job(looking, finish, fail, Task(Op.EXIT, container, {})))
-
-    def _taking_over(self, container: ContainerState) -> Generator[Work | AwaitExit, Any, Observed]:
-        world, paused = self.around.world, container.state is State.PAUSED
-        seen: Observed = yield Work(lambda: world.observe(container))
-        if seen.status is Status.RUNNING and paused:
-            yield Work(lambda: world.pause(container))
-        elif seen.status is Status.PAUSED and not paused:
-            yield Work(lambda: world.resume(container))
-        if seen.status in ALIVE:
-            yield Work(lambda: world.watch(container))
-        return seen
-
-    def _looking_behind(self, container: ContainerState) -> Generator[Work | AwaitExit, Any, Observed]:
-        seen: Observed = yield Work(lambda: self.around.world.observe(container))
-        if seen.status is not Status.ABSENT:
-            self.dealt_with = seen.exit or self.dealt_with
-            yield from self._clearing(container)
-        return seen
+        look = taking_over if declared else looking_behind
+        self._run(Job(look(self.around.world, container), finish, fail, Task(Op.EXIT, container, {})))
 
     def _after_looking(self, container: ContainerState, phases: Script) -> Script:
         """A step of a transaction that came before there was time to look: the look, then the step."""
         if container.state in (State.RUNNING, State.PAUSED):
-            seen = yield from self._taking_over(container)
+            seen = yield from taking_over(self.around.world, container)
             if seen.status not in ALIVE and self.job is not None:
                 self.job.ended = seen.exit or Exit(None, self.clock.now_us())
         elif container.state is not State.REMOVED:
-            yield from self._looking_behind(container)
+            seen = yield from looking_behind(self.around.world, container)
+            self.dealt_with = seen.exit or self.dealt_with
         self.looked = True
         return (yield from phases)
 

@@ -127,20 +127,40 @@ def _start_service(root: Path, keeper: Sequence[str]) -> Channel:
         raise ServiceUnreachable(f"cannot make or open {root}: {error.strerror}")
     try:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        channel = _dial_service(root)
-        if channel is None:
-            try:
-                _spawn_keeper(root, keeper)
-            except StateLocked:
-                channel = _dial_service(root)  # a service started by other hands, ready meanwhile
-                if channel is None:
-                    raise
+        channel = _dial_service(root) or _start_or_await(root, keeper)
     finally:
         os.close(turn)
-    channel = channel or _dial_service(root)
     if channel is None:
         raise ServiceUnreachable("the service started and went away again", remedy=_see_log(root))
     return channel
+
+
+def _start_or_await(root: Path, keeper: Sequence[str]) -> Channel | None:
+    """Start a service; one that is on its way already (a keeper starts one that failed) is waited for."""
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            _spawn_keeper(root, keeper)
+            return _dial_service(root)
+        except StateLocked as locked:
+            owner = str(locked.details.get("pid") or "")
+            channel = _dial_service(root)
+            while channel is None and _is_service(owner) and time.monotonic() < deadline:
+                time.sleep(0.05)
+                channel = _dial_service(root)
+            if channel is not None:
+                return channel
+            if Path(f"/proc/{owner}").exists() or time.monotonic() >= deadline:
+                raise  # somebody who does not serve, or not in time
+
+
+def _is_service(pid: str) -> bool:
+    """Whether the process that owns the root folder is a service, which will answer when it has recovered."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"vordr.service" in words or b"serve" in words
 
 
 def _spawn_keeper(root: Path, keeper: Sequence[str]) -> None:

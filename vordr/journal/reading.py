@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,6 +31,8 @@ class Reading:
     def __init__(self, database: Any, gate: Gate) -> None:
         self._database = database
         self._gate = gate
+        self._snapshots: set[Any] = set()
+        self._snapshots_lock = threading.Lock()
 
     def raw(self, key: bytes) -> bytes | None:
         """The bytes under a database key. Raises JournalCorrupt where the files are damaged."""
@@ -79,6 +81,8 @@ class Reading:
         """Pairs of one snapshot, in chunks: between them the database may be closed, never inside one."""
         with self._gate.passing():
             snapshot = self._database.snapshot()
+            with self._snapshots_lock:
+                self._snapshots.add(snapshot)
         try:
             while True:
                 with self._gate.passing():
@@ -88,8 +92,19 @@ class Reading:
                     return
                 bounds = _after(chunk[-1][0], reverse, bounds)
         finally:
-            with suppress(StateError), self._gate.passing():  # a closed database has closed its snapshots
+            self._release(snapshot)
+
+    def _release(self, snapshot: Any) -> None:
+        with self._snapshots_lock:
+            if snapshot in self._snapshots:
+                self._snapshots.discard(snapshot)
                 snapshot.close()
+
+    def release_snapshots(self) -> None:
+        """Before the database is closed: a snapshot given back after that would crash the interpreter."""
+        with self._snapshots_lock:
+            while self._snapshots:
+                self._snapshots.pop().close()
 
 
 def _take(snapshot: Any, reverse: bool, bounds: dict[str, bytes]) -> list[tuple[bytes, bytes]]:

@@ -236,6 +236,7 @@ class JournalStore(Reading):
         with self._writing:
             if self._shut.shut():
                 self._anchoring.close()
+                self.release_snapshots()
                 self._database.close()
 
 

@@ -36,6 +36,7 @@ from vordr.runtime.syncpipe import LinePipe
 CONTAINER_PIDFILE: Final = "pidfile"
 CONMON_PIDFILE: Final = "conmon.pid"
 _DEADLINE_S: Final = 60.0
+LOG_LIMIT: Final = 256 << 20
 # conmon-term.XXXXXX must fit into sun_path together with its folder (unix(7): 108 bytes with the NUL).
 _LONGEST_TMPDIR: Final = 107 - len("/conmon-term.XXXXXX")
 
@@ -131,8 +132,11 @@ def create(
     log: Path,
     verdict: Verdict,
     leave_stdin_open: bool = False,
+    log_limit: int = LOG_LIMIT,
 ) -> ConmonHandle:
     """Create the container under a conmon of its own; ``driver.start`` then lets its process run.
+
+    ``log_limit`` in bytes: beyond it the log begins anew, so that no container fills the journal's disk.
 
     Attach between the two and no output is lost. ``stdin`` without ``tty`` opens a pipe, closed when the
     first attached client goes unless ``leave_stdin_open``; without it the process reads /dev/null.
@@ -150,6 +154,7 @@ def create(
     words = [
         *_shared_words(driver, container, container, bundle),
         "--log-path", f"k8s-file:{_plain_path(log)}",
+        "--log-size-max", str(log_limit),
         "--exit-dir", str(paths.exits),
         *(("-t",) if tty else ("-i",) if stdin else ()),
         *(("--leave-stdin-open",) if leave_stdin_open else ()),

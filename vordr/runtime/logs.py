@@ -16,7 +16,7 @@ from typing import Final
 
 from vordr.formats.errors import FormatError
 from vordr.formats.times import parse_rfc3339
-from vordr.runtime.inotify import IN_CLOSE_WRITE, IN_MODIFY, Inotify
+from vordr.runtime.inotify import IN_CLOSE_WRITE, IN_MODIFY, IN_MOVED_TO, Inotify
 
 _BLOCK: Final = 65536
 _STREAMS: Final = {b"stdout": "stdout", b"stderr": "stderr"}
@@ -63,14 +63,14 @@ def read_log(
         if follow is not None:
             watch = stack.enter_context(contextlib.closing(Inotify()))
             with contextlib.suppress(FileNotFoundError):
-                watch.watch(path, IN_MODIFY | IN_CLOSE_WRITE)
+                watch.watch(path.parent, IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         stack.callback(os.close, descriptor)
         start = 0 if tail is None else tail_offset(descriptor, tail)
-        for line in _lines(descriptor, start, watch, follow):
+        for line in _lines(path, descriptor, start, watch, follow):
             record = parse_line(line)
             if record is not None and (since_us is None or record.time_us >= since_us):
                 yield record
@@ -88,8 +88,13 @@ def parse_line(line: bytes) -> LogLine | None:
     return LogLine(time_us, _STREAMS[parts[1]], parts[3], parts[2][:1] == b"P")
 
 
-def _lines(descriptor: int, start: int, watch: Inotify | None, follow: LogStop | None) -> Iterator[bytes]:
-    """Whole lines from ``start`` on; at the end wait for more while ``follow`` is not set."""
+def _lines(
+    path: Path, descriptor: int, start: int, watch: Inotify | None, follow: LogStop | None
+) -> Iterator[bytes]:
+    """Whole lines from ``start`` on; at the end wait for more while ``follow`` is not set.
+
+    When conmon has begun a new file in the log's place (its size limit), that one is read on.
+    """
     os.lseek(descriptor, start, os.SEEK_SET)
     rest = b""
     ending = follow is None or watch is None
@@ -98,10 +103,26 @@ def _lines(descriptor: int, start: int, watch: Inotify | None, follow: LogStop |
         if data:
             *whole, rest = (rest + data).split(b"\n")
             yield from whole
+        elif _replaced(path, descriptor):
+            rest = b""
         elif ending:
             return
         elif watch is not None and follow is not None:
             ending = _wait(watch, follow)
+
+
+def _replaced(path: Path, descriptor: int) -> bool:
+    """Point ``descriptor`` at the file that is now at ``path``, if that is another one; whether it is."""
+    with contextlib.suppress(FileNotFoundError):
+        fresh = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.path.sameopenfile(fresh, descriptor):
+                return False
+            os.dup2(fresh, descriptor, inheritable=False)
+            return True
+        finally:
+            os.close(fresh)
+    return False
 
 
 def _wait(watch: Inotify, follow: LogStop) -> bool:

@@ -163,7 +163,7 @@ def _versions(names: Sequence[str]) -> dict[str, Program]:
         path = _which(name)
         if path is not None:
             # crun makes its state folder whatever it is asked, unless it is told of one that there is.
-            words = [path, "--root=/", "--version"] if name == "crun" else [path, "--version"]
+            words = [str(path), *(("--root=/",) if name == "crun" else ()), "--version"]
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL, env=dict(CLEAN_ENVIRONMENT), cwd="/",

@@ -53,6 +53,9 @@ def command(
             remedy="keep a copy of the journal before you do anything else",
             details={"first_bad": answer.first_bad, "records": answer.records, "root": answer.root})
     _print(answer)
+    if db is None:
+        print("Checked with this host's own key. Keep the key and the root elsewhere: whoever had root here")
+        print("can replace all three, and an audit with your copy (--db, --head, --public-key) shows it.")
     return 0
 
 

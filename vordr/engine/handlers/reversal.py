@@ -138,11 +138,23 @@ def _authorise(host: Host, call: Call, plan: UndoPlan) -> None:
         spec = host.transactions.spec(step) if needs_verdict(step) else None
         if spec is not None:
             authorise_process("undo", spec, call.caller)
+        if step.operation == "reimport" and call.caller.scope is not Scope.ADMIN:
+            _check_own(call, plan, step)
         vouches = step.operation == "describe" and set(step.args) - {"names"}
         if vouches and call.caller.scope is not Scope.ADMIN:
             raise PolicyDenied(
                 f"this takes back an adoption, which needs scope admin; {call.caller.principal} has "
                 f"{call.caller.scope}", remedy="ask an administrator of this host (uid 0)")
+
+
+def _check_own(call: Call, plan: UndoPlan, step: Step) -> None:
+    """An image comes back with its attestation: that of one which somebody else took away is not a member's
+    to give."""
+    for act in plan.acts:
+        if step.subject in subjects(act) and act.principal != call.caller.principal:
+            raise PolicyDenied(
+                f"{act.summary}, by {act.principal}: bringing an attested image back needs scope admin",
+                remedy="ask an administrator of this host (uid 0)")
 
 
 def _heads(host: Host, plan: UndoPlan, seen: int) -> dict[str, Any]:
