@@ -169,10 +169,12 @@ def _held() -> set[str]:
 
 def test_mounts_of_a_container_are_seen_in_no_other_mount_namespace() -> None:
     """Somebody who unshares after the container started would otherwise keep its layers busy."""
-    with instance() as world:
-        other = subprocess.Popen(["unshare", "--mount", "--propagation", "slave", "sleep", "1000"])
+    with confined("mount --make-rshared /") as world:  # as systemd has it
+        other = subprocess.Popen(
+            [*world.inside, "unshare", "--mount", "--propagation", "slave", "sleep", "1000"])
         try:
-            eventually(lambda: _mount_namespace(other.pid) != _mount_namespace(os.getpid()), "the namespace")
+            taken = {_mount_namespace(pid) for pid in (os.getpid(), world.holder.pid)}
+            eventually(lambda: _mount_namespace(other.pid) not in taken, "a mount namespace of its own")
             world.vordr("run", "-d", "--name", "web", str(world.pack()), "sleep", "1000")
             container = world.inspect("web")["id"]
             theirs = Path(f"/proc/{other.pid}/mountinfo").read_text()

@@ -369,6 +369,15 @@ def test_a_later_act_of_somebody_is_in_the_way_of_a_redo(h):
     assert [b["txn"] for b in refused.value.details["blocked_by"]] == [pause]
 
 
+def test_a_redo_that_gives_a_name_from_one_container_to_the_other_is_in_nobodys_way(h):
+    h.run("a", name="web")
+    removal = h.act("rm", ("a", *STOP), ("a", Op.REMOVE, {}))
+    undo = h.undo(removal, h.run("b", name="web"))
+    assert h.names() == {"web": "a"}
+    h.undo(undo, act="redo")
+    assert h.names() == {"web": "b"}
+
+
 def test_who_took_the_name_is_in_the_way_of_a_redo(h):
     undo = h.undo(h.run("a", name="web"))
     other = h.run("b", name="web")

@@ -195,7 +195,10 @@ def _in_the_way(
     for act in selected.values():
         for subject in subjects(act):
             moments[subject] = min(moments.get(subject, _moment(act)), _moment(act))
-    wanted = _names_wanted(selected.values())
+    released = _released(selected.values())
+    wanted = {
+        name: container for name, container in _names_wanted(selected.values()).items()
+        if names.get(name) not in released}
     found: list[Act] = []
     for act in reversed(acts):
         if act.txn in selected or not live(act):
@@ -236,6 +239,13 @@ def _names_wanted(selected: Iterable[Act]) -> dict[str, str]:
         if name is not None and step.subject not in created:
             wanted[name] = step.subject.removeprefix("container/")
     return wanted
+
+
+def _released(selected: Iterable[Act]) -> set[str]:
+    """Ids of the containers that give up their names when ``selected`` is taken back."""
+    return {
+        step.subject.removeprefix("container/") for act in selected for step in act.steps
+        if step.inverse is not None and step.inverse.operation in (Op.REMOVE, Op.UNCREATE)}
 
 
 def name_taken_by(operation: str, args: Mapping[str, Any]) -> str | None:
