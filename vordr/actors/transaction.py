@@ -229,10 +229,10 @@ class Transactions:
         """
         performer = self.performer(request.step.subject)
         try:
-            return performer.perform(request, STEP_DEADLINE)
+            return performer.perform(request, _deadline(request.step))
         except (ActorDead, DeadlineExceeded):
             settle = Settle(request.txn, request.step, request.principal, since, request.compensates)
-            settled = performer.settle(settle, STEP_DEADLINE)
+            settled = performer.settle(settle, _deadline(request.step))
             if settled is None:
                 raise
             return settled
@@ -245,7 +245,7 @@ class Transactions:
             return ()
         step, since = plan.steps[len(done)], done[-1].record.seq if done else begun
         settled = self.performer(step.subject).settle(
-            Settle(txn, step, plan.principal, since), STEP_DEADLINE)
+            Settle(txn, step, plan.principal, since), _deadline(step))
         return () if settled is None else (settled,)
 
     def _verdict(self, plan: Plan, step: Step) -> Verdict | None:
@@ -331,3 +331,8 @@ def _is_held(error: VordrError) -> bool:
 
 def _attached(done: Sequence[Performed]) -> int | None:
     return next((performed.attach for performed in reversed(done) if performed.attach is not None), None)
+
+
+def _deadline(step: Step) -> float:
+    """Seconds until the performer of ``step`` must have answered: its own patience comes on top."""
+    return STEP_DEADLINE + float(step.args.get("timeout", 0))

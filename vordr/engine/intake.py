@@ -13,12 +13,15 @@ from vordr.images import transport
 
 def bring_in(host: Host, call: Call, incoming: Incoming, summary: str) -> Finished | None:
     """Perform the steps of an incoming image, if there are any."""
-    if not incoming.steps:
+    if not incoming.steps()[0]:
         return None
-    plan = Plan(
-        "import", summary, incoming.steps, call.caller.principal, payload=dict(incoming.work),
-        verdicts={} if incoming.verdict is None else {incoming.image.manifest: incoming.verdict})
-    return host.transactions.run(lambda: plan)
+
+    def plan() -> Plan:
+        steps, work = incoming.steps()
+        verdicts = {} if incoming.judge is None else {incoming.image.manifest: incoming.judge()}
+        return Plan("import", summary, steps, call.caller.principal, payload=dict(work), verdicts=verdicts)
+
+    return host.transactions.run(plan)
 
 
 def pull_image(host: Host, call: Call, given: str, *, insecure: bool = False) -> tuple[str, Finished]:
@@ -30,6 +33,9 @@ def pull_image(host: Host, call: Call, given: str, *, insecure: bool = False) ->
     manifest = transport.pull(wanted, host.store, insecure=insecure, progress=call.progress)
     contents = host.library.read_contents(manifest)
     image = host.library.describe(contents, (str(wanted),), None, None)
-    steps, work = host.library.import_steps(image, Made)
-    plan = Plan("pull", f"pull {wanted.familiar()}", steps, call.caller.principal, payload=dict(work))
-    return manifest, host.transactions.run(lambda: plan)
+
+    def plan() -> Plan:
+        steps, work = host.library.import_steps(image, Made)
+        return Plan("pull", f"pull {wanted.familiar()}", steps, call.caller.principal, payload=dict(work))
+
+    return manifest, host.transactions.run(plan)

@@ -35,17 +35,22 @@ def silent(phase: str, done: int, total: int | None) -> None:
     """Progress that nobody watches."""
 
 
+Planned = tuple[tuple[Step, ...], dict[str, Work]]
+"""Steps, and their work by ``operation subject``."""
+
+
 @dataclass(frozen=True)
 class Incoming:
-    """An image that is about to come in: its state to be (no seals yet), its verdict, and the work.
+    """An image that is about to come in: its state to be (no seals yet).
 
-    ``steps`` is empty when the store has it already as it is.
+    ``steps`` gives what must happen now, with its work: nothing when the store has it as it is. ``judge``
+    gives the verdict as trust stands now; None for an image that nobody vouches for yet. Both are asked
+    again when the world moved before the begin.
     """
 
     image: ImageState
-    verdict: Verdict | None
-    steps: tuple[Step, ...]
-    work: dict[str, Work]
+    steps: Callable[[], Planned]
+    judge: Callable[[], Verdict] | None = None
 
 
 class Library:
@@ -101,16 +106,21 @@ class Library:
         verdict = self.gatekeeper.judge(reader.subject, reader.bundle)
         reader.verify_release(self.gatekeeper.trusted().store, self.now_us())
         image = self._image_of(reader, verdict)
-        known = self._known(image.manifest)
-        if known is None:
-            work = self._copying(reader, image, progress)
-            return Incoming(image, verdict, *self._import_steps(image, work))
-        if self._read_packages.get(stamp) != image.manifest:
+        work = self._copying(reader, image, progress)
+
+        def steps() -> Planned:
+            known = self._known(image.manifest)
+            if known is None:
+                return self._import_steps(image, work)
+            return self._describe_steps(known, image, reader.bundle)
+
+        known_already = self._known(image.manifest) is not None
+        if known_already and self._read_packages.get(stamp) != image.manifest:
             for digest, size, stream in reader.blobs():
                 progress(f"check {digest[7:19]}", size, None)
                 stream.drain()
             self._read_packages[stamp] = image.manifest
-        return Incoming(image, verdict, *self._describe_steps(known, image, reader.bundle))
+        return Incoming(image, steps, lambda: self.gatekeeper.judge(reader.subject, reader.bundle))
 
     def _image_of(self, reader: CtpReader, verdict: Verdict) -> ImageState:
         documents = {reader.subject.manifest: reader.manifest, reader.subject.config: reader.config}
@@ -147,12 +157,12 @@ class Library:
 
     # -- steps -------------------------------------------------------------------------------------
 
-    def _import_steps(self, image: ImageState, work: Work) -> tuple[tuple[Step, ...], dict[str, Work]]:
+    def _import_steps(self, image: ImageState, work: Work) -> Planned:
         subject = f"image/{image.manifest}"
         step = Step(subject=subject, operation="import", args={"image": msgspec.to_builtins(image)})
         return (*self._renames(image), step), {f"import {subject}": work}
 
-    def import_steps(self, image: ImageState, work: Work) -> tuple[tuple[Step, ...], dict[str, Work]]:
+    def import_steps(self, image: ImageState, work: Work) -> Planned:
         """Steps that bring ``image`` in, taking its names from those that have them, and their work."""
         known = self._known(image.manifest)
         if known is None:
@@ -173,7 +183,7 @@ class Library:
 
     def _describe_steps(
         self, known: ImageState, image: ImageState, bundle: bytes
-    ) -> tuple[tuple[Step, ...], dict[str, Work]]:
+    ) -> Planned:
         names = (*known.names, *(n for n in image.names if n not in known.names))
         if names == known.names and known.bundle == image.bundle and known.seals:
             return (), {}
@@ -183,7 +193,7 @@ class Library:
     def attest_steps(
         self, image: ImageState, *, names: tuple[str, ...], bundle: bytes, origin: str, attested_by: str,
         progress: Progress = silent,
-    ) -> tuple[tuple[Step, ...], dict[str, Work]]:
+    ) -> Planned:
         """Steps that give an image of the store another bundle, and seal it where it was not."""
         subject = f"image/{image.manifest}"
         args = {"names": list(names), "bundle": sha256_digest(bundle), "origin": origin,

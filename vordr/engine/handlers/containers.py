@@ -106,7 +106,9 @@ def _create(
             act, f"{act} {name} from {shown(image)}", tuple(steps), call.caller.principal,
             verdicts={image.manifest: verdict}, attach=attach,
             conditions={name_key(name): None, **range_condition,
-                        f"images/{image.manifest}": host.journal.get(f"images/{image.manifest}")})
+                        f"images/{image.manifest}": host.journal.get(f"images/{image.manifest}"),
+                        # An act that is taking the image away must be over before a container counts on it.
+                        busy_key(f"image/{image.manifest}"): None})
 
     try:
         finished = _run_named(host, plan, chosen=args.name is None)

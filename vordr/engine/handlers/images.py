@@ -29,7 +29,7 @@ from vordr.images.local_layout import import_layout, open_layout
 from vordr.images.rootfs_tar import DEFAULT_CONFIG
 from vordr.model import answers, arguments
 from vordr.model.errors import ImageInUse, UsageError, VerificationRejected
-from vordr.model.records import Step
+from vordr.model.records import Step, head_key
 from vordr.model.state import ImageConfig, ImageState
 
 
@@ -50,15 +50,21 @@ def _image_answer(host: Host, manifest: str, finished: Finished) -> Reply:
 
 def remove_image(host: Host, call: Call, args: arguments.RemoveImageArgs) -> Reply:
     image = find_image(host.journal, args.image)
-    users = [c.name for c in all_containers(host.journal) if c.image == image.manifest]
-    if users:
-        raise ImageInUse(
-            f"image {shown(image)} is in use by {len(users)} containers: {', '.join(users[:5])}",
-            remedy=f"vordr rm {' '.join(users[:5])}", details={"containers": users})
     subject = f"image/{image.manifest}"
-    step = Step(subject=subject, operation="unimport")
-    plan = Plan("remove_image", f"remove image {shown(image)}", (step,), call.caller.principal)
-    finished = host.transactions.run(lambda: plan)
+
+    def plan() -> Plan:
+        # Every create journals a verdict on the image: one that begins after this look makes it stale.
+        head = host.journal.get(head_key(subject))
+        users = [c.name for c in all_containers(host.journal) if c.image == image.manifest]
+        if users:
+            raise ImageInUse(
+                f"image {shown(image)} is in use by {len(users)} containers: {', '.join(users[:5])}",
+                remedy=f"vordr rm {' '.join(users[:5])}", details={"containers": users})
+        step = Step(subject=subject, operation="unimport")
+        return Plan("remove_image", f"remove image {shown(image)}", (step,), call.caller.principal,
+                    conditions={head_key(subject): head})
+
+    finished = host.transactions.run(plan)
     return Reply(answers.ImageAnswer(image=image, receipt=receipt(finished)))
 
 
@@ -123,8 +129,8 @@ def _adopt_path(host: Host, call: Call, args: arguments.AdoptArgs) -> Reply:
         layout, manifest = open_layout(Path(args.image), Path(folder), call.progress)
         contents = import_layout(layout, manifest, host.store, call.progress)
     image = host.library.describe(contents, (args.name,), None, None)
-    steps, work = host.library.import_steps(image, Made)
-    bring_in(host, call, Incoming(image, None, steps, work), f"import {shown(image)}")
+    incoming = Incoming(image, lambda: host.library.import_steps(image, Made))
+    bring_in(host, call, incoming, f"import {shown(image)}")
     stored = image_by_digest(host.journal, manifest)
     return _adopt_stored(host, call, args, stored, args.image)
 
@@ -141,13 +147,16 @@ def _adopt_stored(
         host.store.read(image.config_digest, LARGEST_DOCUMENT),
         name=names[0] if names else image.manifest, source=source, signers=[signer],
         logs=local_logs(host.paths, trusted.store), now_us=host.now_us(), open_blob=_opener(host))
-    verdict = host.gatekeeper.judge(subject_of(image), bundle)
-    steps, work = host.library.attest_steps(
-        image, names=names, bundle=bundle, origin=verdict.origin, attested_by=verdict.attested_by,
-        progress=call.progress)
-    plan = Plan("adopt", f"adopt {shown(image)}", steps, call.caller.principal, payload=dict(work),
-                verdicts={image.manifest: verdict})
-    return _image_answer(host, image.manifest, host.transactions.run(lambda: plan))
+
+    def plan() -> Plan:
+        verdict = host.gatekeeper.judge(subject_of(image), bundle)
+        steps, work = host.library.attest_steps(
+            image, names=names, bundle=bundle, origin=verdict.origin, attested_by=verdict.attested_by,
+            progress=call.progress)
+        return Plan("adopt", f"adopt {shown(image)}", steps, call.caller.principal, payload=dict(work),
+                    verdicts={image.manifest: verdict})
+
+    return _image_answer(host, image.manifest, host.transactions.run(plan))
 
 
 def _opener(host: Host) -> Any:
