@@ -49,12 +49,13 @@ _MOST_UNASKED = 64
 
 
 class KernelWorld:
-    """See :class:`vordr.actors.world.World`. ``on_broken`` hears of a layer that is not what was sealed."""
+    """See :class:`vordr.actors.world.World`. ``on_broken`` hears of a layer that is not what was sealed;
+    ``log_limit`` bounds each container's log, in bytes."""
 
     def __init__(
         self, paths: Paths, journal: Any, secrets: SecretStore, facts: HostFacts,
         driver: Callable[[], Driver], watcher: ExitWatcher,
-        on_broken: Callable[[str, Seal, SealBroken], None],
+        on_broken: Callable[[str, Seal, SealBroken], None], log_limit: int,
     ) -> None:
         self.paths = paths
         self.store = ImageStore(paths)
@@ -64,6 +65,7 @@ class KernelWorld:
         self._driver = driver
         self.watcher = watcher
         self.on_broken = on_broken
+        self.log_limit = log_limit
         self._sessions: dict[tuple[str, str], conmon.ExecHandle] = {}
         self._sessions_lock = threading.Lock()
 
@@ -142,7 +144,8 @@ class KernelWorld:
         bundle = conmon.write_bundle(self.paths, container.id, self._config(container, image, merged))
         held = conmon.create(
             self.paths, container.id, bundle, driver, tty=container.spec.tty, stdin=container.spec.stdin,
-            log=self.paths.log(container.id), verdict=verdict, leave_stdin_open=container.spec.tty)
+            log=self.paths.log(container.id), verdict=verdict, leave_stdin_open=container.spec.tty,
+            log_limit=self.log_limit)
         self.watcher.adopt(container.id, held.conmon_pid)
         connection = attaching.connect_attach(self.paths, container.id).detach() if attach else None
         try:

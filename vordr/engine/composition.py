@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from vordr.actors.clock import Clock, SystemClock
 from vordr.actors.kernel import KernelWorld
 from vordr.actors.world import Exit, World
+from vordr.engine.settings import Settings
 from vordr.journal.secrets import SecretStore
 from vordr.model.errors import SealBroken
 from vordr.model.paths import Paths
@@ -36,7 +37,7 @@ class Exits(Protocol):
 class Surface:
     """What a machine is given of its engine.
 
-    ``runtime`` is the OCI runtime that the settings ask for. ``on_exit`` takes a container id and
+    ``settings`` are the instance's (OCI runtime, size of logs). ``on_exit`` takes a container id and
     how its process ended; ``on_broken`` hears of a layer of an image (manifest digest) that is not what was
     sealed.
     """
@@ -45,7 +46,7 @@ class Surface:
     journal: Any
     secrets: SecretStore
     facts: HostFacts
-    runtime: str
+    settings: Settings
     on_exit: Callable[[str, Exit], None]
     on_broken: Callable[[str, Seal, SealBroken], None]
 
@@ -77,11 +78,11 @@ def kernel_machine(surface: Surface) -> Machine:
     def tell(notice: ExitNotice) -> None:
         surface.on_exit(notice.container, Exit(notice.code, notice.time_us, sure=notice.code is not None))
 
-    paths, facts = surface.paths, surface.facts
+    paths, facts, settings = surface.paths, surface.facts, surface.settings
     watcher = ExitWatcher(paths.exits, tell)
     world = KernelWorld(
-        paths, surface.journal, surface.secrets, facts, lambda: choose(facts, paths, surface.runtime),
-        watcher, surface.on_broken)
+        paths, surface.journal, surface.secrets, facts, lambda: choose(facts, paths, settings.runtime),
+        watcher, surface.on_broken, settings.log_megabytes << 20)
     return Machine(world, watcher, cgroups.warm)
 
 

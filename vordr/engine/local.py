@@ -251,7 +251,7 @@ def _assemble(
     journal = tree.journal
     secrets = SecretStore(paths)
     parts.machine = composition.machine(Surface(
-        paths=paths, journal=journal, secrets=secrets, facts=parts.facts, runtime=parts.settings.runtime,
+        paths=paths, journal=journal, secrets=secrets, facts=parts.facts, settings=parts.settings,
         on_exit=lambda container, exit: directory.ended(container, exit),
         on_broken=lambda manifest, seal, broken: later[0].broken_seal(manifest, seal, broken)))
     world = parts.machine.world

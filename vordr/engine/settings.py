@@ -19,15 +19,17 @@ _LARGEST_FILE: Final = 64 * 1024
 class Settings:
     """``trash_days``: how long what was removed can come back. ``runtime``: auto, runc or crun.
 
-    ``effect_workers``: how many effects (mounts, starts, signals) run side by side.
+    ``effect_workers``: how many effects (mounts, starts, signals) run side by side. ``log_megabytes``:
+    beyond this size a container's log begins anew.
     """
 
     trash_days: int = 30
     runtime: str = "auto"
     effect_workers: int = 64
+    log_megabytes: int = 256
 
 
-_BOUNDS: Final = {"trash_days": (1, 3650), "effect_workers": (2, 512)}
+_BOUNDS: Final = {"trash_days": (1, 3650), "effect_workers": (2, 512), "log_megabytes": (1, 1_000_000)}
 _RUNTIMES: Final = ("auto", "runc", "crun")
 
 
