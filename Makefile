@@ -9,7 +9,10 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What Vörðr calls (runc … nftables), what building and testing it needs (python3-venv … podman).
 DEBIAN := runc crun conmon skopeo erofs-utils nftables catatonit busybox-static \
           python3-venv python3-dev build-essential libleveldb-dev \
-          umoci docker-registry e2fsprogs libarchive-tools podman coq
+          umoci docker-registry e2fsprogs libarchive-tools podman coq ocaml-nox
+
+# Tests run in parallel, one file in one process: the kernel is shared, root folders are not.
+WORKERS ?= $(shell nproc)
 
 STAMPS := $(VENV)/.stamps
 
@@ -20,7 +23,7 @@ help:
 	@echo 'make test    install what is missing, then run everything CI runs'
 	@echo 'make lint    ruff, mypy --strict, import-linter'
 	@echo 'make bench   ratios against runc and podman, in one run'
-	@echo 'make proofs  machine-check the Coq model (none yet)'
+	@echo 'make proofs  machine-check the Coq model, and list its theorems'
 
 # A package is asked for only when it is missing, so a second run needs no network and no root.
 deps:
@@ -43,8 +46,8 @@ $(STAMPS)/python: setup.cfg pyproject.toml | deps
 demo: venv
 	@$(SUDO) $(BIN)/python docs/demo.py
 
-test: venv lint
-	@$(SUDO) $(BIN)/python -m pytest tests
+test: venv lint proofs
+	@$(SUDO) $(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
 
 lint: venv
 	@$(BIN)/ruff check vordr tests benchmarks docs
@@ -55,7 +58,7 @@ bench: venv
 	@$(SUDO) $(BIN)/python benchmarks/run.py
 
 proofs: deps
-	@if ls proofs/*.v >/dev/null 2>&1; then $(MAKE) -C proofs; else echo 'proofs/: no theorems yet'; fi
+	@$(MAKE) --no-print-directory -C proofs
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

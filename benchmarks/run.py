@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [--runs N] [--json FILE]
 
-Rounds are interleaved, so that a noisy minute hits everybody. Each figure is a whole command, from the fork of
-the client to its end. podman is set up for machines where rlimits cannot be raised. Needs root.
+Rounds are interleaved, so that a noisy minute hits everybody. Each figure is a whole command, from the fork
+of the client to its end. podman is set up for machines where rlimits cannot be raised. Needs root.
 """
 
 from __future__ import annotations

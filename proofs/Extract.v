@@ -3,13 +3,14 @@
     [make -C proofs oracle] compiles it with [oracle/main.ml]; the property tests ask it. *)
 
 From Coq Require Extraction ExtrOcamlBasic ExtrOcamlNatInt.
-From Vordr Require Lifecycle Journal Chain Threshold Supervisor.
+From Vordr Require Lifecycle Undo Verdict Journal Chain Threshold Supervisor.
 
 Extraction Language OCaml.
 
 Separate Extraction
-  Lifecycle.all_ops Lifecycle.all_states Lifecycle.perform Lifecycle.undo Lifecycle.fresh Lifecycle.gstep
-  Lifecycle.shut
+  Lifecycle.all_ops Lifecycle.all_states
+  Undo.perform Undo.undo Undo.fresh
+  Verdict.gstep Verdict.shut
   Journal.tick Journal.begun
   Chain.build
   Threshold.decide

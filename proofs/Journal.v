@@ -224,7 +224,8 @@ Definition holds (m : machine) : Prop :=
 Lemma holds_begun : holds begun.
 Proof. unfold holds, begun, agrees, over, minds; simpl; repeat split; auto; try lia; contradiction. Qed.
 
-Lemma happened_before (k : nat) (back : bool) (a : act) : (if back then In k (standing a) else k = count a /\ k < size /\ turned a = false) ->
+Lemma happened_before (k : nat) (back : bool) (a : act) :
+  (if back then In k (standing a) else k = count a /\ k < size /\ turned a = false) ->
   (turned a = false -> standing a = down (count a)) -> happened k back (standing a) = false.
 Proof.
   unfold happened; intros H D; destruct back.
@@ -233,7 +234,8 @@ Proof.
     apply existsb_in, down_in in E; lia.
 Qed.
 
-Lemma happened_after (k : nat) (back : bool) (a : act) : (if back then In k (standing a) else k = count a /\ k < size /\ turned a = false) ->
+Lemma happened_after (k : nat) (back : bool) (a : act) :
+  (if back then In k (standing a) else k = count a /\ k < size /\ turned a = false) ->
   happened k back (effect k back (standing a)) = true.
 Proof.
   unfold happened, effect; intros H; destruct back; simpl.

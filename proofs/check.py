@@ -1,6 +1,6 @@
 """Checks the compiled theories and prints each theorem in plain words, with what it rests on.
 
-    check.py BUILD THEORY…
+    check.py BUILD THEORY…          (in the folder of the theories)
 
 Runs coqchk over the compiled files, asks Coq for the assumptions of every theorem, and refuses any axiom,
 any admitted proof, any theorem without words. Needs coqc and coqchk; ends with 1 where something is wrong.
@@ -11,13 +11,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 CLOSED = "Closed under the global context"
-FORBIDDEN = re.compile(r"\b(Axioms?|Parameters?|Conjecture|Admitted|admit|give_up|Admit Obligations)\b")
+# Of the words that leave a proof open: `admit` itself can only end in one of these.
+FORBIDDEN = re.compile(r"\b(?:Axioms?|Parameters?|Conjecture|Admitted|give_up|Admit Obligations)\b")
 COMMENT = re.compile(r"\(\*.*?\*\)", re.DOTALL)
-STATED = re.compile(r"(?:\(\*\*(?P<words>(?:(?!\*\)).)*)\*\)\s*)?^Theorem (?P<name>\w+)", re.DOTALL | re.MULTILINE)
+STATED = re.compile(
+    r"(?:\(\*\*(?P<words>(?:(?!\*\)).)*)\*\)\s*)?^Theorem (?P<name>\w+)", re.DOTALL | re.MULTILINE)
+WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Stated:
 
 
 def theorems(theory: str, source: str) -> list[Stated]:
-    return [Stated(theory, found["name"], " ".join((found["words"] or "").split()))
+    return [Stated(theory, found["name"], re.sub(r"[\[\]]", "", " ".join((found["words"] or "").split())))
             for found in STATED.finditer(source)]
 
 
@@ -55,22 +59,15 @@ def main(build: Path, theories: list[str]) -> int:
     for theory in theories:
         source = Path(f"{theory}.v").read_text()
         stated += theorems(theory, source)
-        found = FORBIDDEN.findall(COMMENT.sub("", source))
-        wrong += [f"{theory}.v uses {word}" for word in found]
+        found = set(FORBIDDEN.findall(COMMENT.sub("", source)))
+        wrong += [f"{theory}.v uses {word}" for word in sorted(found)]
     wrong += [f"{one.theory}.{one.name} has no words before it" for one in stated if not one.words]
     checked = run(build, "coqchk", "-silent", "-o", "-R", ".", "Vordr", *(f"Vordr.{one}" for one in theories))
     if not re.search(r"\* Axioms: <none>", checked):
         wrong.append(f"coqchk finds axioms:\n{checked}")
-    width = 100
     for one, rests_on in zip(stated, assumptions(build, stated), strict=True):
         print(f"{one.theory}.{one.name}")
-        words = ""
-        for word in one.words.split():
-            if len(words) + len(word) >= width:
-                print(f"    {words}")
-                words = ""
-            words = f"{words} {word}".strip()
-        print(f"    {words}")
+        print(textwrap.fill(one.words, WIDTH, initial_indent="    ", subsequent_indent="    "))
         if rests_on != CLOSED:
             wrong.append(f"{one.theory}.{one.name} rests on: {rests_on}")
     for line in wrong:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -25,10 +26,13 @@ def _running() -> subprocess.Popen[str]:
     if missing:
         pytest.skip(f"the oracle needs Debian's {', '.join(missing)}")
     (PROOFS / "build").mkdir(exist_ok=True)
-    with (PROOFS / "build" / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # test processes side by side build it once
+    folder = os.open(PROOFS / "build", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # test processes side by side build it once
         made = subprocess.run(
             ["make", "-s", "-C", str(PROOFS), "oracle"], capture_output=True, text=True, check=False)
+    finally:
+        os.close(folder)
     assert made.returncode == 0, f"the oracle does not build:\n{made.stdout}{made.stderr}"
     program = str(PROOFS / "build" / "oracle" / "oracle")
     process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

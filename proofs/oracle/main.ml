@@ -1,12 +1,12 @@
 (* The oracle: reads one request a line, answers one line. What it says is computed by the extracted
    definitions alone; this file only reads words and prints them.
 
-     life EVENT|EVENT…           acts and undos on an empty world (Lifecycle)
-     gate DEED|DEED…             verdicts, revocations, intents, effects (Lifecycle, T2)
+     life EVENT|EVENT…           acts and undos on an empty world (Undo)
+     gate DEED|DEED…             verdicts, revocations, intents, effects (Verdict)
      journal SIZE UNDO SUBJECTS CHANCES   one transaction through crashes (Journal)
      tree N                      the shape of the tree of N leaves (Chain)
      threshold NOW ADOPTED KEYS GROUPS REVOKED ATTESTATIONS   (Threshold)
-     supervise STRATEGY INTENSITY PERIOD PARKS KIND ORDER ENDS   (Supervisor)
+     supervise STRATEGY INTENSITY PERIOD PARKS KIND FATAL ORDER ENDS   (Supervisor)
 
    A list is joined by commas (a dot when empty), "-" is none. *)
 
@@ -59,7 +59,7 @@ let step o id to_ generation name made =
 let subjects = [1; 2; 3]
 
 let shown_world w =
-  let open Lifecycle in
+  let open Undo in
   S.concat " " (L.map (fun i -> shown shown_container (w.at_ i)) subjects)
   ^ " " ^ S.concat " " (L.map (fun n -> shown string_of_int (w.holder (Name n))) subjects)
 
@@ -67,34 +67,34 @@ let position x l =
   let rec go n = function [] -> failwith "position" | y :: r -> if x == y then n else go (n + 1) r in go 0 l
 
 let life text =
-  let session = ref Lifecycle.fresh in
+  let session = ref Undo.fresh in
   let happen event =
     let answer = match words ' ' event with
       | ["act"; o; id; to_; generation; name; made] ->
-          Lifecycle.perform (step o id to_ generation name made) !session
-      | ["undo"; n] -> Lifecycle.undo (int_of_string n) !session
+          Undo.perform (step o id to_ generation name made) !session
+      | ["undo"; n] -> Undo.undo (int_of_string n) !session
       | _ -> failwith event in
     let said = match answer with
-      | Lifecycle.Done next -> session := next; "done"
-      | Lifecycle.Refused -> "refused"
-      | Lifecycle.Blocked by -> "blocked " ^ shown_numbers (L.map (fun e -> position e !session.Lifecycle.past) by)
-    in said ^ ";" ^ shown_world !session.Lifecycle.now in
+      | Undo.Done next -> session := next; "done"
+      | Undo.Refused -> "refused"
+      | Undo.Blocked by -> "blocked " ^ shown_numbers (L.map (fun e -> position e !session.Undo.past) by)
+    in said ^ ";" ^ shown_world !session.Undo.now in
   S.concat "|" (L.map happen (words '|' text))
 
 let gate text =
-  let now = ref Lifecycle.shut in
+  let now = ref Verdict.shut in
   let happen deed =
     let done_ = match words ' ' deed with
-      | ["judge"; image] -> Lifecycle.gstep (Lifecycle.Judge (int_of_string image)) !now
-      | ["revoke"] -> Lifecycle.gstep Lifecycle.Revoke !now
+      | ["judge"; image] -> Verdict.gstep (Verdict.Judge (int_of_string image)) !now
+      | ["revoke"] -> Verdict.gstep Verdict.Revoke !now
       | ["intend"; o; id; to_; generation; name; made; verdict] ->
           let v = match verdict with
             | "-" -> None
             | v -> (match items ',' v with
-                    | [image; epoch] -> Some { Lifecycle.v_image = int_of_string image; v_epoch = int_of_string epoch }
+                    | [image; epoch] -> Some { Verdict.v_image = int_of_string image; v_epoch = int_of_string epoch }
                     | _ -> failwith v) in
-          Lifecycle.gstep (Lifecycle.Intend (step o id to_ generation name made, v)) !now
-      | ["effect"; id; image] -> Lifecycle.gstep (Lifecycle.Effect (int_of_string id, int_of_string image)) !now
+          Verdict.gstep (Verdict.Intend (step o id to_ generation name made, v)) !now
+      | ["effect"; id; image] -> Verdict.gstep (Verdict.Effect (int_of_string id, int_of_string image)) !now
       | _ -> failwith deed in
     match done_ with Some next -> now := next; "done" | None -> "refused" in
   S.concat "|" (L.map happen (words '|' text))

@@ -117,7 +117,7 @@ class Ledger:
 
 
 def renamed(act: Act) -> bool:
-    """A restore under another name: its undo leaves that name in the trash (proofs/Lifecycle.v says why)."""
+    """A restore under another name: its undo leaves that name in the trash (proofs/Undo.v says why)."""
     return act.steps[0].operation == Op.RESTORE and "name" in act.steps[0].args
 
 
