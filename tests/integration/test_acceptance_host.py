@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -116,13 +117,18 @@ def test_after_a_full_cycle_the_host_is_as_it_was() -> None:
     assert (after.settings, after.links) == (before.settings, before.links)
 
 
-# Its own /tmp, /run and so on, empty, with the instance's home bound in; writes to /etc and /var are caught.
-_OWN_FOLDERS = """
-exec 9< "$HOME_OF"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+# Its own /tmp, /run and so on, empty, with the instance's home and the code (which may lie in one of them)
+# bound in; writes to /etc and /var are caught.
+_OWN_FOLDERS = f"""
+CODE={shlex.quote(str(_CHECKOUT))}
+exec 9< "$HOME_OF" 8< "$CODE"
 for folder in /var/tmp /dev/shm /run /tmp; do mount -t tmpfs -o mode=1777 none $folder; done
-mkdir -p "$HOME_OF" /run/watch
+mkdir -p "$HOME_OF" "$CODE" /run/watch
 mount --no-canonicalize --bind /proc/$$/fd/9 "$HOME_OF"
-exec 9<&-
+mount --no-canonicalize --bind /proc/$$/fd/8 "$CODE"
+exec 9<&- 8<&-
 for folder in etc var; do
   watch=/run/watch/$folder
   mkdir -p $watch/upper $watch/work
@@ -139,26 +145,35 @@ def test_nothing_is_written_outside_the_root_folder_and_its_folder_in_run() -> N
             world.vordr("rm", "-f", container)
         written = world.inner(
             "find", "/tmp", "/run", "/var/tmp", "/dev/shm", "-mindepth", "1", "-maxdepth", "3")
-        own = (str(world.home), str(world.paths.run), "/run/watch", "/run/mount")  # the last is mount(8)'s
-        outside = {line for line in written.splitlines() if not line.startswith(own)}
+        # The last of these is mount(8)'s.
+        own = (str(world.home), str(_CHECKOUT), str(world.paths.run), "/run/watch", "/run/mount")
+        above = {str(folder) for folder in _CHECKOUT.parents}
+        outside = {line for line in written.splitlines() if not line.startswith(own) and line not in above}
         assert outside == {str(world.paths.run.parent)}
         watched = world.inner("find", "/run/watch/etc/upper", "/run/watch/var/upper", "-mindepth", "1")
         assert watched == ""
 
 
 def test_no_namespace_of_a_container_outlives_it() -> None:
-    with instance() as world:
+    kinds = ("user", "pid", "mnt", "net", "ipc", "uts")
+    with instance() as world, contextlib.ExitStack() as ours:
         world.vordr("run", "-d", "--name", "web", str(world.pack()), "sleep", "1000")
         pid = world.inspect("web")["pid"]
-        own = {os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("user", "pid", "mnt", "net", "ipc", "uts")}
+        own = set()
+        for kind in kinds:
+            # Held open by us, their numbers are given to no other namespace meanwhile.
+            ours.enter_context(open(f"/proc/{pid}/ns/{kind}"))
+            own.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
         world.vordr("rm", "-f", "web")
-        eventually(lambda: not own & _held(), "the end of the container's namespaces", 5)
+        eventually(lambda: not own & _held_by_others(), "the end of the container's namespaces", 10)
 
 
-def _held() -> set[str]:
-    """Namespaces of all processes, and those that a descriptor or a mount keeps alive."""
+def _held_by_others() -> set[str]:
+    """Namespaces of all processes but this one, and those that their descriptors or a mount keep alive."""
     held = set(re.findall(r"\w+:\[\d+\]", Path("/proc/self/mountinfo").read_text()))
     for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
         for folder in ("ns", "fd"):
             with contextlib.suppress(OSError):
                 for entry in (process / folder).iterdir():
