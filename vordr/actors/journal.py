@@ -19,7 +19,7 @@ from vordr.actors.reasons import Reason
 from vordr.journal.batch import Group, Outcome
 from vordr.journal.flood import Flood, is_limited
 from vordr.journal.store import JournalStore
-from vordr.model.errors import JournalStopped, SupervisionError, VordrError
+from vordr.model.errors import ActorDead, JournalStopped, SupervisionError, VordrError
 from vordr.model.records import Draft, Record
 
 _log = logging.getLogger("vordr.actors")
@@ -58,6 +58,11 @@ class JournalActor(Actor):
         self._store = store
         self._flood = flood if flood is not None else Flood()
         self._timer: Timer | None = None
+
+    def init(self) -> None:
+        dropped = self._store.dropped_at_open
+        if dropped is not None:
+            _log.warning("%s", dropped)
 
     def receive_batch(self, envelopes: list[Envelope]) -> None:
         groups: list[Group] = []
@@ -137,12 +142,18 @@ class JournalClient:
 
         :raises StaleState, NameInUse, SubjectBusy: a condition does not hold.
         :raises JournalFull: the disk is full, and this begins something.
-        :raises JournalStopped, ActorDead: the journal writes no more; nothing may act any more.
+        :raises JournalStopped: the journal can write no more; nothing may act any more.
+        :raises ActorDead: the journal was closed.
         :raises StateError, JournalCorrupt: the drafts are no records, or do not fit what stands.
         :raises InboxFull, DeadlineExceeded: too much at once; after the latter it may yet be appended.
         """
         message = Append(tuple(drafts), dict(conditions or {}), reserve)
-        return cast(tuple[Record, ...], self._handle.ask(message, self._deadline))
+        try:
+            return cast(tuple[Record, ...], self._handle.ask(message, self._deadline))
+        except ActorDead:
+            if (why := self._store.stopped) is not None:
+                raise JournalStopped(why)
+            raise
 
     def note(self, draft: Draft) -> None:
         """Append one draft without waiting, for callers that must not block.

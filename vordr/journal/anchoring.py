@@ -54,10 +54,11 @@ class Anchoring:
             self._changed.wait_for(lambda: self._on_disk[0] >= size or self._failure is not None)
             self._check()
 
-    def check(self) -> None:
-        """:raises JournalStopped: a head could not be written; nothing written later would be anchored."""
+    @property
+    def failure(self) -> str | None:
+        """Why a head could not be written: nothing written later would be anchored. None while they can."""
         with self._changed:
-            self._check()
+            return self._failure
 
     def close(self) -> None:
         """Write what still waits, and end the thread. Says nothing of failures: :meth:`wait` does."""

@@ -33,6 +33,7 @@ from vordr.journal.copy import copy_database
 from vordr.journal.database import leveldb_message
 from vordr.journal.layout import FORMAT, FORMAT_KEY, TREE
 from vordr.journal.replay import check_records
+from vordr.journal.torn import Torn, drop, torn_ends
 from vordr.model.errors import JournalCorrupt
 
 
@@ -40,7 +41,11 @@ from vordr.model.errors import JournalCorrupt
 class AuditReport:
     """``records`` that hold, counted from 1; ``root`` (hex) of their tree; ``head`` the signed head's text;
     ``unanchored`` records after it; ``first_bad`` the first record that does not hold (None: no single
-    record is to blame) and ``reason``, one line; ``replayed`` whether the projection was checked too."""
+    record is to blame) and ``reason``, one line; ``replayed`` whether the projection was checked too.
+
+    ``torn``: what an interrupted write left behind the records, a line each; no damage, and dropped at the
+    next start.
+    """
 
     records: int
     root: str
@@ -50,6 +55,7 @@ class AuditReport:
     first_bad: int | None = None
     reason: str | None = None
     replayed: bool = False
+    torn: tuple[str, ...] = ()
 
 
 def audit(
@@ -67,12 +73,14 @@ def audit(
 
 @dataclass
 class OfflineJournal:
-    """A private copy of a journal. ``damage`` is LevelDB's complaint on opening it, None when it had none."""
+    """A private copy of a journal. ``damage`` is LevelDB's complaint on opening it, None when it had none;
+    ``torn`` what was cut off before."""
 
     database: Any
     head: str | None
     head_fault: str | None
     damage: str | None
+    torn: tuple[Torn, ...] = ()
     _walked: Walk | None = field(default=None, repr=False)
 
     @classmethod
@@ -90,9 +98,9 @@ class OfflineJournal:
         with tempfile.TemporaryDirectory(prefix="vordr-audit-", dir=scratch) as temporary:
             folder = Path(temporary) / "db"
             copy_database(db_dir, folder)
-            database, damage = _open_copy(folder)
+            database, damage, torn = _open_copy(folder)
             try:
-                yield cls(database, head, head_fault, damage)
+                yield cls(database, head, head_fault, damage, torn)
             finally:
                 if database is not None:
                     database.close()
@@ -112,7 +120,7 @@ class OfflineJournal:
             records=walked.size, root=walked.root().hex(), head=self.head,
             unanchored=max(0, walked.size - covered), ok=fault is None,
             first_bad=fault.seq if fault else None, reason=fault.reason if fault else None,
-            replayed=replay and fault is None,
+            replayed=replay and fault is None, torn=tuple(map(str, self.torn)),
         )
 
     def _judge(
@@ -190,16 +198,20 @@ class OfflineJournal:
         return walked
 
 
-def _open_copy(folder: Path) -> tuple[Any, str | None]:
-    """The database of the copy and what LevelDB complains of; None where it opens in no way."""
+def _open_copy(folder: Path) -> tuple[Any, str | None, tuple[Torn, ...]]:
+    """The database of the copy, what LevelDB complains of, and what was cut off before; None for a database
+    that opens in no way."""
+    torn: tuple[Torn, ...] = ()
     try:
-        return _ready(plyvel.DB(str(folder), paranoid_checks=True)), None
+        torn = torn_ends(folder)
+        drop(folder, torn)
+        return _ready(plyvel.DB(str(folder), paranoid_checks=True)), None, torn
     except (plyvel.Error, JournalCorrupt) as error:
         damage = leveldb_message(error)
     try:
-        return plyvel.DB(str(folder)), damage
+        return plyvel.DB(str(folder)), damage, torn
     except plyvel.Error:
-        return None, damage
+        return None, damage, torn
 
 
 def _ready(database: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -13,22 +14,69 @@ from typing import Any
 
 import plyvel
 
-from vordr.model.errors import JournalCorrupt, StateError, StateLocked
+from vordr.journal.torn import Torn, drop, torn_ends
+from vordr.model.errors import (
+    JournalCorrupt,
+    JournalFull,
+    JournalStopped,
+    StateError,
+    StateLocked,
+    VordrError,
+)
 
 
-def open_database(folder: Path, *, create: bool) -> Any:
-    """The plyvel.DB in ``folder``; damage that LevelDB would skip is refused (paranoid checks).
+def open_database(folder: Path) -> tuple[Any, tuple[Torn, ...]]:
+    """The plyvel.DB in ``folder``, made if there is none, and the torn ends that were cut off before.
+
+    Damage that LevelDB would skip is refused (paranoid checks).
 
     :raises StateLocked: another process, or this one, has it open.
-    :raises JournalCorrupt: the files are not a LevelDB, or damaged.
+    :raises JournalCorrupt: the files are not a LevelDB, or damaged otherwise than by an interrupted write.
+    :raises JournalFull: the disk is too full to open it. JournalStopped: the disk refuses otherwise.
     """
+    torn = _mend(folder)
     try:
-        return plyvel.DB(os.fspath(folder), create_if_missing=create, paranoid_checks=True)
+        return plyvel.DB(os.fspath(folder), create_if_missing=True, paranoid_checks=True), torn
     except plyvel.Error as error:
-        reason = leveldb_message(error)
-        if isinstance(error, plyvel.IOError) and "lock " in reason:
-            raise _locked(folder, reason)
-        raise JournalCorrupt(f"the journal's database {folder} cannot be opened: {reason}")
+        raise refusal(folder, error)
+
+
+def _mend(folder: Path) -> tuple[Torn, ...]:
+    """Cut off what an interrupted write left; nobody else has the database open meanwhile."""
+    try:
+        if not torn_ends(folder):
+            return ()
+    except (JournalCorrupt, OSError):
+        pass  # or somebody is writing it just now, whose files these are
+    _refuse_locked(folder)
+    try:
+        torn = torn_ends(folder)
+    except OSError as error:
+        raise refusal(folder, error)
+    drop(folder, torn)
+    return torn
+
+
+def _refuse_locked(folder: Path) -> None:
+    """Raise StateLocked when it is open: LevelDB takes its lock before it sees that it shall not open it."""
+    try:
+        plyvel.DB(os.fspath(folder), create_if_missing=False, error_if_exists=True).close()
+    except plyvel.IOError as error:
+        raise refusal(folder, error)
+    except plyvel.Error:
+        pass
+
+
+def refusal(folder: Path, error: plyvel.Error | OSError) -> VordrError:
+    """The error that says why the journal in ``folder`` could not be opened."""
+    reason = str(error) if isinstance(error, OSError) else leveldb_message(error)
+    message = f"the journal's database {folder} cannot be opened: {reason}"
+    if not isinstance(error, (plyvel.IOError, OSError)):
+        return JournalCorrupt(message)
+    if "lock " in reason:
+        return _locked(folder, reason)
+    full = any(os.strerror(code) in reason for code in (errno.ENOSPC, errno.EDQUOT))
+    return JournalFull(message) if full else JournalStopped(message)
 
 
 def leveldb_message(error: BaseException) -> str:
@@ -63,11 +111,14 @@ class Gate:
         self._changed = threading.Condition()
         self._inside = 0
         self._shut = False
+        self._stopped: str | None = None
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        """:raises StateError: the gate is shut."""
+        """:raises StateError: the gate is shut. JournalStopped: it is, since the journal stopped."""
         with self._changed:
+            if self._stopped is not None:
+                raise JournalStopped(self._stopped)
             if self._shut:
                 raise StateError("the journal is closed")
             self._inside += 1
@@ -78,9 +129,11 @@ class Gate:
                 self._inside -= 1
                 self._changed.notify_all()
 
-    def shut(self) -> bool:
-        """Shut it; False when it was shut before."""
+    def shut(self, stopped: str | None = None) -> bool:
+        """Shut it; False when it was shut before. ``stopped``: why the journal stopped, if it did."""
         with self._changed:
             was, self._shut = self._shut, True
+            if not was:
+                self._stopped = stopped
             self._changed.wait_for(lambda: self._inside == 0)
             return not was

@@ -6,6 +6,7 @@ head says it stopped, or from records that follow it.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,24 @@ def standing(database: Any, note: str | None, public: PublicKey) -> Standing:
 
 
 def first_head(found: Standing, signer: heads.Signer, path: Path) -> Standing:
-    """Sign the head of an empty journal, so that a head is missing only where somebody took it."""
+    """Sign the head of an empty journal, so that a head is missing only where somebody took it: the folders
+    are synced too, since there is no older head that a lost rename would bring back."""
     text = signer.sign(heads.Head(0, merkle.EMPTY_ROOT, 0, GENESIS))
     try:
         heads.write(path, text)
+        for folder in (path.parent, path.parent.parent):
+            _sync_folder(folder)
     except OSError as error:
         raise JournalStopped(f"the journal's head cannot be written: {error.strerror or error}")
     return replace(found, note=text)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _tip(database: Any) -> Tip:

@@ -46,8 +46,20 @@ class Space:
         except FileNotFoundError:
             return False
 
+    def make_way(self) -> None:
+        """Before the database is opened: LevelDB rewrites its log then, so where less than the reserve is
+        free, the reserve is given up.
+
+        :raises OSError: the disk cannot be asked, or refuses.
+        """
+        if self.held and self._free(self._folder) < self._reserve:
+            self._file.unlink()
+
     def keep(self) -> None:
-        """Make the reserve, or make it again, when there is room for it above the floor."""
+        """Make the reserve, or make it again, when there is room for it above the floor.
+
+        :raises OSError: the disk refuses, though it is not full.
+        """
         if self.held or self._free(self._folder) < self._floor + self._reserve:
             return
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -19,12 +19,13 @@ from vordr.journal import head as heads
 from vordr.journal import proofs, recover
 from vordr.journal.anchoring import Anchoring
 from vordr.journal.batch import Evaluated, Group, Outcome, Tip, evaluate
-from vordr.journal.database import Gate, leveldb_message, open_database
+from vordr.journal.database import Gate, leveldb_message, open_database, refusal
 from vordr.journal.layout import CHECKPOINT_SUBJECT, FORMAT, FORMAT_KEY, projection_key, record_key
 from vordr.journal.reading import Reading
 from vordr.journal.space import Space
 from vordr.journal.tiles import Growth, Tree
-from vordr.model.errors import JournalStopped, StateError, VordrError
+from vordr.journal.torn import KEPT, Torn
+from vordr.model.errors import JournalCorrupt, JournalFull, JournalStopped, StateError, VordrError
 from vordr.model.paths import Paths
 from vordr.model.records import Cause, Draft, Kind, head_key
 
@@ -45,13 +46,14 @@ def host_boot_id() -> str:
 class JournalStore(Reading):
     """One open journal. :meth:`append_batch` and :meth:`anchor` are for one writer; reads are thread-safe.
 
-    Attribute ``unanchored_at_open``: records that the signed head did not cover when it was opened, that is,
-    how many a crash (or somebody else) left behind it.
+    Attributes: ``unanchored_at_open``, records that the signed head did not cover when it was opened, that
+    is, how many a crash (or somebody else) left behind it; ``torn_at_open``, what an interrupted write had
+    left and was dropped then.
     """
 
     def __init__(
         self, database: Any, paths: Paths, signer: heads.Signer, space: Space, clock: Clock, boot_id: str,
-        standing: recover.Standing,
+        standing: recover.Standing, torn: tuple[Torn, ...] = (),
     ) -> None:
         self._shut = Gate()
         super().__init__(database, self._shut)
@@ -66,6 +68,7 @@ class JournalStore(Reading):
         self._tip: Tip = standing.tip
         self._checkpointed: int = self.get(head_key(CHECKPOINT_SUBJECT)) or 0
         self.unanchored_at_open: int = standing.tip.seq - standing.anchored
+        self.torn_at_open: tuple[Torn, ...] = torn
 
     @classmethod
     def open(
@@ -77,6 +80,7 @@ class JournalStore(Reading):
         :raises StateLocked: it is open already; names the process.
         :raises JournalCorrupt: the database is damaged, older than its signed head, or another one; or the
             head is missing or not signed by ``host_key``.
+        :raises JournalFull: the disk is too full to open it. JournalStopped: the disk refuses otherwise.
         :raises StateError: ``host_key`` is not an Ed25519 key, or the folder cannot be written.
         """
         try:
@@ -88,21 +92,36 @@ class JournalStore(Reading):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StateError(f"the journal's folder {folder} cannot be made: {error.strerror}")
-        database = open_database(paths.journal, create=True)
+        room = space if space is not None else Space(folder)
         try:
-            room = space if space is not None else Space(folder)
+            room.make_way()
+            database, torn = open_database(paths.journal)
+        except OSError as error:
+            raise refusal(paths.journal, error)
+        try:
             room.keep()
-            with database.iterator(include_value=False) as keys:
-                fresh = next(keys, None) is None
-            if fresh:
-                database.put(FORMAT_KEY, FORMAT, sync=True)
-            standing = recover.standing(database, heads.read(paths.journal_head), signer.public)
-            if standing.note == "":
-                standing = recover.first_head(standing, signer, paths.journal_head)
-            return cls(database, paths, signer, room, clock, boot_id or host_boot_id(), standing)
-        except BaseException:
+            standing = _standing(database, paths, signer)
+            return cls(database, paths, signer, room, clock, boot_id or host_boot_id(), standing, torn)
+        except BaseException as error:
             database.close()
+            if isinstance(error, JournalCorrupt):
+                raise _with_torn(error, torn)
+            if isinstance(error, (plyvel.Error, OSError)):
+                raise refusal(paths.journal, error)
             raise
+
+    @property
+    def dropped_at_open(self) -> str | None:
+        """One line on what opening dropped, for the log; None when it was nothing."""
+        if not self.torn_at_open:
+            return None
+        standing = f"all {self.size - self.unanchored_at_open} records under the signed head are there"
+        return f"the journal {_listed(self.torn_at_open)}; {standing}, and {self.unanchored_at_open} after it"
+
+    @property
+    def stopped(self) -> str | None:
+        """Why nothing can be written any more; None while it can, as far as is known."""
+        return self._stopped or self._anchoring.failure
 
     @property
     def size(self) -> int:
@@ -138,7 +157,7 @@ class JournalStore(Reading):
         with self._writing:
             self._refuse_stopped()
             results: dict[int, Outcome] = {}
-            full = None if all(group.reserve for group in groups) else self._space.refuse_begin()
+            full = None if all(group.reserve for group in groups) else self._room(self._space.refuse_begin)
             if full is not None:
                 results = {at: full for at, group in enumerate(groups) if not group.reserve}
             admitted = [group for at, group in enumerate(groups) if at not in results]
@@ -155,7 +174,7 @@ class JournalStore(Reading):
         if all(isinstance(outcome, VordrError) for outcome in outcomes):
             return outcomes
         tree, puts = _grown(self._tree, evaluated)
-        full = self._space.refuse_write(sum(map(len, puts.values())))
+        full = self._room(lambda: self._space.refuse_write(sum(map(len, puts.values()))))
         if full is not None:
             return [outcome if isinstance(outcome, VordrError) else full for outcome in outcomes]
         self._write(evaluated, puts)
@@ -177,6 +196,14 @@ class JournalStore(Reading):
             # Whether the batch is on the disk is now unknown, and a second fsync would not tell either.
             self._stopped = f"a write to the journal failed: {leveldb_message(error)}"
             raise JournalStopped(self._stopped) from error
+
+    def _room(self, ask: Callable[[], JournalFull | None]) -> JournalFull | None:
+        """Why there is no room, or None. A disk that cannot even say so is no disk to write to."""
+        try:
+            return ask()
+        except OSError as error:
+            self._stopped = f"the disk of the journal failed: {error}"
+            raise JournalStopped(self._stopped)
 
     def _checkpoint_group(self, now: int) -> list[Group]:
         """Every so many records one of them carries the signed checkpoint of all before it."""
@@ -204,9 +231,8 @@ class JournalStore(Reading):
         return heads.Head(tree.size, tree.root(), tip.seq, tip.hash)
 
     def _refuse_stopped(self) -> None:
-        if self._stopped is not None:
-            raise JournalStopped(self._stopped)
-        self._anchoring.check()
+        if (why := self.stopped) is not None:
+            raise JournalStopped(why)
 
     # -- proofs ----------------------------------------------------------------------------------------
 
@@ -232,12 +258,39 @@ class JournalStore(Reading):
         return proofs.consistency(self._tree.fetch(self.raw), first, second, self._tree.size)
 
     def close(self) -> None:
-        """Let the head catch up and give up the database; waits for reads under way. Idempotent."""
+        """Let the head catch up and give up the database; waits for reads under way. Idempotent.
+
+        Later reads raise StateError, or JournalStopped where that is why it was closed.
+        """
         with self._writing:
-            if self._shut.shut():
+            if self._shut.shut(self.stopped):
                 self._anchoring.close()
                 self.release_snapshots()
                 self._database.close()
+
+
+def _standing(database: Any, paths: Paths, signer: heads.Signer) -> recover.Standing:
+    """Where the journal stands; a new one gets its format and its first head."""
+    with database.iterator(include_value=False) as keys:
+        fresh = next(keys, None) is None
+    if fresh:
+        database.put(FORMAT_KEY, FORMAT, sync=True)
+    standing = recover.standing(database, heads.read(paths.journal_head), signer.public)
+    if standing.note == "":
+        standing = recover.first_head(standing, signer, paths.journal_head)
+    return standing
+
+
+def _listed(torn: tuple[Torn, ...]) -> str:
+    return ", and ".join(map(str, torn))
+
+
+def _with_torn(error: JournalCorrupt, torn: tuple[Torn, ...]) -> JournalCorrupt:
+    """The refusal, with what was dropped before it: there the missing records may have been."""
+    if not torn:
+        return error
+    kept = f"what was dropped is in journal/{KEPT}"
+    return JournalCorrupt(f"{error.message}; it {_listed(torn)}: {kept}", details=error.details)
 
 
 def _grown(tree: Tree, evaluated: Evaluated) -> tuple[Tree, dict[bytes, bytes]]:
