@@ -23,6 +23,7 @@ help:
 	@echo 'make test    install what is missing, then run everything CI runs'
 	@echo 'make lint    ruff, mypy --strict, import-linter'
 	@echo 'make bench   ratios against runc and podman, in one run'
+	@echo 'make soak    the same tests with larger numbers'
 	@echo 'make proofs  machine-check the Coq model, and list its theorems'
 
 # A package is asked for only when it is missing, so a second run needs no network and no root.
@@ -48,6 +49,11 @@ demo: venv
 
 test: venv lint proofs
 	@$(SUDO) $(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
+
+# The same tests with larger numbers; hours, not minutes.
+soak: venv
+	@$(SUDO) env VORDR_SOAK=1 $(BIN)/python -m pytest tests/crash tests/property tests/integration \
+	  -n $(WORKERS) --dist loadfile --timeout 7200
 
 lint: venv
 	@$(BIN)/ruff check vordr tests benchmarks docs

@@ -33,6 +33,7 @@ from vordr.formats.digests import sha256_digest
 from vordr.gatekeeper.adopt import attest
 from vordr.gatekeeper.keys import OPERATOR, KeyRing
 from vordr.gatekeeper.translog import local_logs
+from vordr.journal.lawful import check_history
 from vordr.model.lifecycle import State
 from vordr.model.operations import REGISTRY, Scope
 from vordr.model.paths import Paths
@@ -161,6 +162,8 @@ class Whole:
                     for what in self.world.disagreements(ident, self.containers().get(ident))]
 
         eventually(lambda: not differences(), f"agreement, but {differences()}")
+        history = check_history(record for record, _ in self.journal.records())
+        assert history.ok, f"the model does not allow {history.unlawful}"
         taken = dict(self.journal.scan("names/"))
         there = {f"names/{c.name}": c.id for c in declared.values() if c.state is not State.REMOVED}
         assert taken == there

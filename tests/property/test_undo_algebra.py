@@ -5,6 +5,7 @@ again. Ends that nobody asked for belong to the act that began the process, and 
 after an act and belongs to another is in the way of undoing it.
 """
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -29,8 +30,11 @@ LEGAL = {
     State.PAUSED: ("resume", "stop", "kill", "restart", "remove-f"),
     State.STOPPED: ("start", "remove", "restart"),
 }
+# make soak plays a million steps, make test ten thousand.
+SOAK = os.environ.get("VORDR_SOAK") == "1"
 few = settings(
-    max_examples=30, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck))
+    max_examples=20_000 if SOAK else 250, stateful_step_count=50 if SOAK else 40, deadline=None,
+    suppress_health_check=list(HealthCheck))
 
 
 def state_of(whole: Whole, name: str) -> State | None:
@@ -193,7 +197,7 @@ def folder():
         yield Path(name)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5_000 if SOAK else 25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(picks=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 9)), min_size=1, max_size=8))
 def test_rolling_back_all_of_any_legal_acts_is_the_identity_and_redo_brings_them_back(folder, picks):
     whole = planted(Path(tempfile.mkdtemp(dir=folder)) / "root")
@@ -216,7 +220,7 @@ def test_rolling_back_all_of_any_legal_acts_is_the_identity_and_redo_brings_them
         whole.close()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3_000 if SOAK else 15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(picks=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 9)), min_size=1, max_size=6))
 def test_one_by_one_or_all_at_once_comes_to_the_same(folder, picks):
     whole = planted(Path(tempfile.mkdtemp(dir=folder)) / "root")

@@ -30,8 +30,10 @@ from vordr.journal import proofs
 from vordr.journal.anchors import Anchor, check_anchors
 from vordr.journal.chain import Fault, Walk, walk
 from vordr.journal.copy import copy_database
-from vordr.journal.database import leveldb_message
+from vordr.journal.database import Gate, leveldb_message
+from vordr.journal.lawful import History, check_history
 from vordr.journal.layout import FORMAT, FORMAT_KEY, TREE
+from vordr.journal.reading import Reading
 from vordr.journal.replay import check_records
 from vordr.journal.torn import Torn, drop, torn_ends
 from vordr.model.errors import JournalCorrupt
@@ -122,6 +124,12 @@ class OfflineJournal:
             first_bad=fault.seq if fault else None, reason=fault.reason if fault else None,
             replayed=replay and fault is None, torn=tuple(map(str, self.torn)),
         )
+
+    def history(self) -> History:
+        """Hold the whole history against the proved model; for a chain that holds."""
+        if self.database is None:
+            return History(0, 0)
+        return check_history(record for record, _ in Reading(self.database, Gate()).records())
 
     def _judge(
         self, walked: Walk, key: PublicKey, with_replay: bool

@@ -190,6 +190,8 @@ class HistoryAnswer(Answer, frozen=True, kw_only=True):
 
 
 class AuditAnswer(Answer, frozen=True, kw_only=True):
+    """``model`` says in words how much was held against the proved model; None when that was not asked."""
+
     ok: bool
     records: int
     root: str
@@ -198,6 +200,7 @@ class AuditAnswer(Answer, frozen=True, kw_only=True):
     first_bad: int | None = None
     reason: str | None = None
     public_key: str = ""
+    model: str | None = None
     proof: dict[str, Any] | None = None
 
 

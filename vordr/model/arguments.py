@@ -224,8 +224,10 @@ class HistoryArgs(Args, frozen=True, kw_only=True):
 
 class AuditArgs(Args, frozen=True, kw_only=True):
     """Check the whole chain; with ``prove`` also the inclusion of that record, with ``consistency`` (a, b)
-    that the tree of a records is a prefix of the tree of b."""
+    that the tree of a records is a prefix of the tree of b; with ``model`` whether the proved model allows
+    what the records tell."""
 
+    model: bool = False
     prove: int | None = None
     consistency: tuple[int, int] | None = None
 

@@ -21,6 +21,7 @@ _PATH: Any = click.Path(path_type=Path)
 @click.command("audit", cls=Command, context_settings=HELP)
 @click.option("--chain", is_flag=True, expose_value=False,
               help="Check the whole chain and the signed head (also without any option).")
+@click.option("--model", is_flag=True, help="Also hold the history against the proved model.")
 @click.option("--prove", type=click.IntRange(min=1), metavar="SEQ", help="Also prove that a record is in it.")
 @click.option("--consistency", nargs=2, type=click.IntRange(min=0), metavar="A B",
               help="Also prove that the first A records are a beginning of the first B.")
@@ -30,7 +31,7 @@ _PATH: Any = click.Path(path_type=Path)
               help="Offline: the host's public key, PEM or base64.")
 @click.pass_obj
 def command(
-    session: Session, prove: int | None, consistency: tuple[int, int] | None, db: Path | None,
+    session: Session, model: bool, prove: int | None, consistency: tuple[int, int] | None, db: Path | None,
     head: Path | None, public_key: Path | None,
 ) -> int:
     """Check the journal: each record's hash, the tree, and the head that the host signed. Exits 41 when it
@@ -38,9 +39,10 @@ def command(
     if prove is not None and consistency is not None:
         raise UsageError("--prove and --consistency exclude each other", remedy="ask for one at a time")
     if db is not None and head is not None and public_key is not None:
-        answer = offline(db, head, public_key, prove, consistency)
+        answer = offline(db, head, public_key, prove, consistency, model=model)
     elif db is None and head is None and public_key is None:
-        answer = session.engine().call("audit", AuditArgs(prove=prove, consistency=consistency)).answer
+        asked = AuditArgs(prove=prove, consistency=consistency, model=model)
+        answer = session.engine().call("audit", asked).answer
     else:
         raise UsageError(
             "an offline audit needs all three", remedy="vordr audit --db DIR --head FILE --public-key FILE")
@@ -60,25 +62,26 @@ def command(
 
 
 def offline(
-    db: Path, head: Path, public_key: Path, prove: int | None, consistency: tuple[int, int] | None
+    db: Path, head: Path, public_key: Path, prove: int | None, consistency: tuple[int, int] | None, *,
+    model: bool,
 ) -> AuditAnswer:
     """Audit without an engine; see :mod:`vordr.journal.auditor` for what is checked."""
+    import msgspec
+
+    from vordr.engine.auditing import audited
     from vordr.journal.auditor import OfflineJournal
 
     key = read_key(public_key)
     if not db.is_dir():
         raise UsageError(f"{db} is no folder", remedy="--db ROOT/journal/db")
     with OfflineJournal.copied(db, head) as journal:
-        report = journal.audit(key)
+        answer = audited(journal, key, None, model=model)
         proof: dict[str, Any] | None = None
-        if report.ok and prove is not None:
+        if answer.ok and prove is not None:
             proof = journal.prove(prove, key)
-        elif report.ok and consistency is not None:
+        elif answer.ok and consistency is not None:
             proof = journal.consistency(*consistency)
-    return AuditAnswer(
-        ok=report.ok, records=report.records, root=report.root, head=report.head or "",
-        unanchored=report.unanchored, first_bad=report.first_bad, reason=report.reason,
-        public_key=key.to_spki_base64(), proof=proof)
+    return msgspec.structs.replace(answer, proof=proof)
 
 
 def read_key(file: Path) -> Any:
@@ -101,6 +104,8 @@ def _print(answer: AuditAnswer) -> None:
     print(f"Records:  {answer.records} ({answer.unanchored} after the signed head)")
     print(f"Root:     {answer.root}")
     print(f"Host key: {answer.public_key}")
+    if answer.model is not None:
+        print(f"Model:    {answer.model}")
     if answer.proof is not None:
         print("Proof:")
         print_json(answer.proof)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 import vordr
+from vordr.engine.auditing import audited
 from vordr.engine.authority import authorise_process
 from vordr.engine.finding import (
     all_containers,
@@ -22,7 +23,7 @@ from vordr.engine.finding import (
 )
 from vordr.engine.host import Call, Host
 from vordr.engine.protocol import Reply
-from vordr.journal.auditor import audit as audit_chain
+from vordr.journal.auditor import OfflineJournal
 from vordr.model import answers, arguments
 from vordr.model.errors import ContainerNotFound, ContainerStopped, StateError, UsageError, VordrError
 from vordr.model.lifecycle import State
@@ -217,11 +218,8 @@ def audit(host: Host, call: Call, args: arguments.AuditArgs) -> Reply:
         head = Path(folder) / "head"
         # The head first: the database may only be newer than the head that is held against it.
         shutil.copyfile(host.paths.journal_head, head)
-        report = audit_chain(host.paths.journal, head, host.host_key, scratch=Path(folder))
-    return Reply(answers.AuditAnswer(
-        ok=report.ok, records=report.records, root=report.root, head=report.head or "",
-        unanchored=report.unanchored, first_bad=report.first_bad, reason=report.reason,
-        public_key=host.host_key.to_spki_base64(), proof=proof))
+        with OfflineJournal.copied(host.paths.journal, head, scratch=Path(folder)) as journal:
+            return Reply(audited(journal, host.host_key, proof, model=args.model))
 
 
 def doctor(host: Host, call: Call, args: arguments.NoArgs) -> Reply:
