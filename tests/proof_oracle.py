@@ -24,7 +24,7 @@ NEEDED = {"coqc": "coq", "ocamlopt": "ocaml-nox", "make": "make"}
 def _running() -> subprocess.Popen[str]:
     missing = [package for program, package in NEEDED.items() if shutil.which(program) is None]
     if missing:
-        pytest.skip(f"the oracle needs Debian's {', '.join(missing)}")
+        pytest.fail(f"the oracle needs Debian's {', '.join(missing)}: make deps")
     (PROOFS / "build").mkdir(exist_ok=True)
     folder = os.open(PROOFS / "build", os.O_RDONLY)
     try:
