@@ -3,7 +3,8 @@
     python benchmarks/run.py [--runs N] [--json FILE]
 
 Rounds are interleaved, so that a noisy minute hits everybody. Each figure is a whole command, from the fork
-of the client to its end. podman is set up for machines where rlimits cannot be raised. Needs root.
+of the client to its end; beside it the processor time of that client alone, which noise hardly touches.
+podman is set up for machines where rlimits cannot be raised. Needs root.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "docs"))
 
 from demo import make_rootfs  # noqa: E402 - found by the line above
+
+STOPPED = 100
+"""Containers at rest that both lists have to leave out."""
 
 VORDR = Path(sys.executable).with_name("vordr")
 CONTAINERS_CONF = """
@@ -37,6 +41,16 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
+
+
+class Spent(NamedTuple):
+    """Milliseconds from start to end, and of the processor, for the client's process and those it reaped."""
+
+    wall: float
+    processor: float
+
+
+Figure = tuple[Sequence[object], str]
 
 
 class Bench:
@@ -73,20 +87,47 @@ class Bench:
         spec = json.loads((bundle / "config.json").read_text())
         spec["process"].update(terminal=False, args=["/bin/true"], rlimits=[])
         (bundle / "config.json").write_text(json.dumps(spec))
+        for number in range(STOPPED):
+            self.call(VORDR, "create", "--name", f"rest{number}", "demo")
+            self.call(*self.podman, "create", "--network=none", "--name", f"rest{number}", "localhost/hello",
+                      "/bin/true")
+        self.call(VORDR, "run", "-d", "--name", "live", "demo", "sleep", "100000")
+        self.call(*self.podman, "run", "-d", "--network=none", "--name", "live", "localhost/hello",
+                  "/bin/sleep", "100000")
 
-    def figures(self) -> dict[str, Callable[[], object]]:
-        """Name → what is timed."""
-        runc = ["runc", "--root", self.folder / "runc", "run", "--bundle", self.folder / "bundle"]
+    def figures(self) -> dict[str, Figure]:
+        """Name → what is timed, and the name of the peer it is held against."""
+        run, ps, execute = "podman run --rm --network=none true", "podman ps", "podman exec true"
+        runc = ["runc", "--root", self.folder / "runc", "run", "--bundle", self.folder / "bundle", "bare"]
         return {
-            "runc run true": lambda: self.call(*runc, f"b{random.getrandbits(40):x}"),
-            "podman run --rm --network=none true": lambda: self.call(
-                *self.podman, "run", "--rm", "--network=none", "localhost/hello", "/bin/true"),
-            "vordr run --rm demo.ctp true": lambda: self.call(VORDR, "run", "--rm", "demo.ctp", "true"),
-            "podman ps": lambda: self.call(*self.podman, "ps"),
-            "vordr ps": lambda: self.call(VORDR, "ps"),
+            "python that does nothing": ([sys.executable, "-c", ""], ps),
+            "runc run true": (runc, run),
+            run: ([*self.podman, "run", "--rm", "--network=none", "localhost/hello", "/bin/true"], run),
+            "vordr run --rm demo true": ([VORDR, "run", "--rm", "demo", "true"], run),
+            "vordr run --rm demo.ctp true": ([VORDR, "run", "--rm", "demo.ctp", "true"], run),
+            ps: ([*self.podman, "ps"], ps),
+            "vordr ps": ([VORDR, "ps"], ps),
+            execute: ([*self.podman, "exec", "live", "/bin/true"], execute),
+            "vordr exec true": ([VORDR, "exec", "live", "true"], execute),
         }
 
+    def time(self, words: Sequence[object]) -> Spent:
+        """Run a command that must succeed; what it took, from its start to its end."""
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [str(word) for word in words], env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise SystemExit(f"{words} ended with {process.returncode}")
+        return Spent(wall * 1000, (used.ru_utime + used.ru_stime) * 1000)
+
     def close(self) -> None:
+        subprocess.run([VORDR, "rm", "-f", "live"], env=self.environment, capture_output=True, check=False)
+        subprocess.run([*self.podman, "rm", "-f", "-t", "0", "live"], env=self.environment,
+                       capture_output=True, check=False)
         told = subprocess.run([VORDR, "version", "--json"], env=self.environment, capture_output=True,
                               text=True, check=False)
         try:
@@ -99,15 +140,15 @@ class Bench:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def measure(figures: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
-    """Seconds of each figure, in interleaved and shuffled rounds; the first round only warms up."""
-    found: dict[str, list[float]] = {name: [] for name in figures}
+def measure(bench: Bench, runs: int) -> dict[str, list[Spent]]:
+    """What each figure took, in interleaved and shuffled rounds; the first round only warms up."""
+    figures = bench.figures()
+    found: dict[str, list[Spent]] = {name: [] for name in figures}
     for number in range(runs + 1):
         for name in random.sample(list(figures), len(figures)):
-            started = time.perf_counter()
-            figures[name]()
+            spent = bench.time(figures[name][0])
             if number:
-                found[name].append(time.perf_counter() - started)
+                found[name].append(spent)
     return found
 
 
@@ -175,21 +216,22 @@ def main() -> None:
     bench = Bench(folder)
     try:
         bench.prepare()
-        seconds = measure(bench.figures(), asked.runs)
+        spent = measure(bench, asked.runs)
+        against = {name: peer for name, (_, peer) in bench.figures().items()}
         inner = breakdown(bench, asked.runs)
     finally:
         bench.close()
-    medians = {name: statistics.median(times) * 1000 for name, times in seconds.items()}
-    peer = medians["podman run --rm --network=none true"]
-    print(f"{'whole command':40}{'median ms':>12}{'× podman':>10}")
-    for name, median in medians.items():
-        against = medians["podman ps"] if name.endswith(" ps") else peer
-        print(f"{name:40}{median:12.1f}{median / against:10.2f}")
+    wall = {name: statistics.median(each.wall for each in times) for name, times in spent.items()}
+    processor = {name: statistics.median(each.processor for each in times) for name, times in spent.items()}
+    print(f"{'whole command':40}{'median ms':>12}{'× podman':>10}{'client cpu ms':>15}")
+    for name, median in wall.items():
+        print(f"{name:40}{median:12.1f}{median / wall[against[name]]:10.2f}{processor[name]:15.1f}")
     print(f"\n{'inside the engine, one run --rm':40}{'median ms':>12}")
     for label, median in sorted(inner.items(), key=lambda item: -item[1]):
         print(f"{label:40}{median:12.2f}")
     if asked.json:
-        asked.json.write_text(json.dumps({"time": time.time(), "whole": medians, "inside": inner}, indent=1))
+        asked.json.write_text(json.dumps(
+            {"time": time.time(), "whole": wall, "processor": processor, "inside": inner}, indent=1))
 
 
 if __name__ == "__main__":

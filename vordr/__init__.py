@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # not typing's, whose import takes longer than a short command has
 if TYPE_CHECKING:
+    from typing import Any
+
     from vordr.engine import Container, Engine
 
 __version__ = "0.1.0"

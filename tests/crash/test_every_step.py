@@ -103,7 +103,7 @@ def test_a_crash_of_the_recovery_is_recovered_from(world: World, op: Op) -> None
     world.stage.live(do="play", scene=name, fatal=interrupted)
     points = world.stage.live(**recovery, fatal=None).points
     fatals = choice.every(points) if choice.SOAK else [
-        one for one in choice.every(points) if one[0].startswith(("before", "after"))][::2]
+        one for one in choice.every(points) if one[0].startswith(("before", "after"))][::6]
     for fatal in fatals:
         told = world.stage.live(do="play", scene=name, fatal=interrupted)
         assert told.signal, interrupted

@@ -54,14 +54,20 @@ def footprint(world: Instance, containers: Iterable[str] = ()) -> Footprint:
         namespaces=len(namespaces([service, *mine])),
         processes=len(mine),
         zombies=sum(state_of(child) == "Z" for child in children(service)),
-        entries=tuple(sorted(str(entry.relative_to(folder)) for folder in volatile(world)
-                             for entry in folder.rglob("*"))))
+        entries=tuple(entries(world)))
 
 
-def volatile(world: Instance) -> list[Path]:
-    """Folders in which a removed container leaves nothing."""
-    return [folder for folder in (world.paths.run, world.paths.exits, world.paths.containers)
-            if folder.exists()]
+def entries(world: Instance) -> list[str]:
+    """Names in the folders where a removed container leaves nothing, down to its parts and exec sessions."""
+    run, root = world.paths.run, world.paths.root
+    found = [*run.glob("*"), *run.glob("*/*"), *run.glob("*/*/*"), *run.glob("c/*/exec/*"),
+             *world.paths.exits.glob("*"), *world.paths.containers.glob("*")]
+    return sorted(str(path.relative_to(run if path.is_relative_to(run) else root)) for path in found)
+
+
+def is_busy(found: Footprint) -> bool:
+    """Whether the service still keeps the control groups warm, which it stops moments after an act."""
+    return any("cgroup.procs" in name for name, _ in found.descriptors)
 
 
 def links(pid: int) -> Iterator[str]:

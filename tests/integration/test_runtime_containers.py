@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from runtime_world import IDS, IMAGE, World, open_world, some_verdict
 from vordr.model.errors import CommandNotFound, ContainerStopped, ExecFailed, RuntimeFailed
 from vordr.model.spec import ContainerSpec, NetworkMode
 from vordr.runtime import attach, cgroups, cleanup, conmon, ociconfig, users
-from vordr.runtime.driver import RuntimeStatus
+from vordr.runtime.driver import Driver, RuntimeStatus
 from vordr.runtime.logs import LogStop, read_log
 from vordr.runtime.probe import CgroupLayout
 
@@ -509,6 +510,30 @@ def test_reap_ends_processes_that_the_runtime_forgot(world: World, sleeper: str)
     assert select.select([descriptor], [], [], 0)[0]
     os.close(descriptor)
     assert cleanup.leftovers(world.paths, sleeper, world.driver) == ()
+
+
+def no_runtime(world: World) -> Driver:
+    """The driver, with a program that does nothing but fail."""
+    return replace(world.driver, program=Path("/bin/false"))
+
+
+def test_reap_of_a_container_that_ended_starts_no_program_and_leaves_nothing(world: World) -> None:
+    container, _ = world.create("/bin/true")
+    world.driver.start(container)
+    world.wait(container)
+    cleanup.reap(world.paths, container, no_runtime(world))
+    assert cleanup.leftovers(world.paths, container, world.driver) == ()
+
+
+def test_reap_leaves_to_the_runtime_what_may_still_run(world: World, sleeper: str) -> None:
+    """Even where its first process seems gone, a process in its groups is enough of a doubt."""
+    pidfile = conmon.bundle_folder(world.paths, sleeper) / conmon.CONTAINER_PIDFILE
+    for pid in (pidfile.read_text(), str(2**22 - 1), "none"):
+        pidfile.write_text(pid)
+        with pytest.raises(RuntimeFailed):
+            cleanup.reap(world.paths, sleeper, no_runtime(world))
+        assert world.driver.state(sleeper) is not None
+        assert cgroups.processes(sleeper)
 
 
 def test_reap_is_not_held_up_by_an_attached_client_that_does_not_read(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def test_warming_changes_no_membership() -> None:
     before = Path("/proc/self/cgroup").read_text()
     cgroups.warm()
     assert Path("/proc/self/cgroup").read_text() == before
+
+
+def test_warmth_ends_by_itself_and_one_thread_keeps_it() -> None:
+    def keeping() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "cgroup-warmth"]
+
+    for _ in range(20):
+        cgroups.warm()
+    (thread,) = keeping()
+    thread.join(10)
+    assert keeping() == []
+    cgroups.warm()
+    assert len(keeping()) == 1
 
 
 CRUN_TESTS = (

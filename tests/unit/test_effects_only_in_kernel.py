@@ -33,18 +33,19 @@ STORES = {
     "images.transport.pull": {"engine/intake.py"},
 }
 # Methods of the runtime's driver: called on anything that is called a driver.
-DRIVING = {"start", "kill", "pause", "resume", "delete"}
+DRIVING = {"start", "kill", "pause", "resume", "delete", "forget"}
 # What of the environment is read at all, and where.
 ENVIRONMENT = {
-    "VORDR_ROOT": {"engine/opening.py", "cli/app.py"},
-    "VORDR_DEBUG": {"cli/app.py"},
+    "VORDR_ROOT": {"engine/opening.py", "cli/app.py", "cli/fast.py"},
+    "VORDR_DEBUG": {"cli/app.py", "cli/fast.py"},
+    "TERM": {"cli/columns.py"},
     "XDG_STATE_HOME": {"cli/shell.py"},
     "NOTIFY_SOCKET": {"service/sdnotify.py"},
     "WATCHDOG_USEC": {"service/sdnotify.py"},
     "WATCHDOG_PID": {"service/sdnotify.py"},
 }
 # Passed on whole to a program, or to a container by name as the user asked; nothing is decided by it.
-ENVIRONMENT_WHOLE = {"cli/container_options.py", "cli/entry.py", "images/seal.py", "images/skopeo.py",
+ENVIRONMENT_WHOLE = {"cli/columns.py", "cli/container_options.py", "cli/entry.py", "images/seal.py", "images/skopeo.py",
                      "service/keeper.py", "service/sdnotify.py"}
 
 MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text(), str(path))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vordr.model.errors import RuntimeFailed, UsageError
+from vordr.model.errors import ContainerStopped, RuntimeFailed, UsageError
 from vordr.model.spec import IdRange
 from vordr.runtime.users import UserIds, resolve
 
@@ -84,3 +84,8 @@ def test_a_fifo_as_account_file_neither_hangs_nor_passes(rootfs: Path) -> None:
     os.mkfifo(rootfs / "etc" / "passwd")
     with pytest.raises(RuntimeFailed, match="not a plain file"):
         resolve(rootfs, "0", IDS)
+
+
+def test_a_root_file_system_that_is_gone_is_that_of_a_stopped_container(tmp_path: Path) -> None:
+    with pytest.raises(ContainerStopped):
+        resolve(tmp_path / "gone", "0", IdRange(100_000))

@@ -19,12 +19,16 @@ DETACHED: Final = 0
 
 @dataclass(frozen=True)
 class Process:
-    """What is attached to: a container's process, or its exec ``session``. ``name`` is for messages."""
+    """What is attached to: a container's process, or its exec ``session``. ``name`` is for messages.
+
+    ``removed``: the process is over when its container is gone too, as docker's ``run --rm`` has it.
+    """
 
     container: str
     name: str
     tty: bool
     session: str | None = None
+    removed: bool = False
 
 
 def require_terminal(*, tty: bool, stdin: bool) -> None:
@@ -50,27 +54,29 @@ def follow(
     wishes = Wishes(
         tty=process.tty,
         detach_keys=keys,
-        resize=lambda rows, columns: _resize(engine, process, rows, columns),
-        forward=None if process.session or process.tty or not proxy else lambda n: _kill(engine, process, n),
+        resize=lambda rows, columns: resize(engine, process, rows, columns),
+        forward=None if process.session or process.tty or not proxy else lambda n: kill(engine, process, n),
     )
     ended = pump(files[0], Streams(stdin=0 if stdin else None), wishes)
-    match ended.how:
-        case End.CLOSED:
-            return exit_code(engine, process)
-        case End.DETACHED:
-            return DETACHED
-        case End.INTERRUPTED:
-            return 128 + ended.signal
+    if ended.how == End.CLOSED:
+        return exit_code(engine, process)
+    return DETACHED if ended.how == End.DETACHED else 128 + ended.signal
 
 
 def exit_code(engine: Engine, process: Process) -> int:
     """Wait for the process to end; its exit code. Raises ContainerError when nobody can know it."""
-    args = WaitArgs(container=process.container, session=process.session)
-    code: int | None = engine.call("wait", args).answer.code
+    args = WaitArgs(
+        container=process.container, session=process.session,
+        condition="removed" if process.removed else "stopped")
+    return known(engine.call("wait", args).answer.code, process.name)
+
+
+def known(code: int | None, name: str) -> int:
+    """An exit code, if there is one; raises ContainerError when nobody can know it."""
     if code is None:
         raise ContainerError(
-            f"the exit code of {process.name} is not known: the host or its keeper went down while it ran",
-            remedy=f"vordr history {process.name}",
+            f"the exit code of {name} is not known: the host or its keeper went down while it ran",
+            remedy=f"vordr history {name}",
         )
     return code
 
@@ -87,11 +93,11 @@ def _afterwards(engine: Engine, process: Process) -> int:
     return exit_code(engine, process)
 
 
-def _resize(engine: Engine, process: Process, rows: int, columns: int) -> None:
+def resize(engine: Engine, process: Process, rows: int, columns: int) -> None:
     engine.call("resize", ResizeArgs(
         container=process.container, rows=rows, columns=columns, session=process.session))
 
 
-def _kill(engine: Engine, process: Process, number: int) -> None:
+def kill(engine: Engine, process: Process, number: int) -> None:
     name = signal.Signals(number).name.removeprefix("SIG")
     engine.call("kill", KillArgs(container=process.container, signal=name))

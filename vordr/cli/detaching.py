@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from vordr.model.errors import UsageError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 DETACH_KEYS: Final = b"\x10\x11"
 """ctrl-p ctrl-q, docker's."""
@@ -20,6 +20,8 @@ def detach_keys(text: str) -> bytes:
         elif name.startswith("ctrl-") and len(name) == 6 and name[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_":
             keys.append(ord(name[5].upper()) & 0x1F)
         else:
+            from vordr.model.errors import UsageError
+
             raise UsageError(f"invalid detach key {word!r}", remedy="such as ctrl-p,ctrl-q")
     return bytes(keys)
 

@@ -37,11 +37,18 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
 
         print(f"vordr {__version__}")
         return 0
-    from vordr.cli.context import Session
-
     own = session is None
-    session = session or Session()
     try:
+        if session is None:
+            from vordr.cli.fast import attempt
+
+            code = attempt(arguments)
+            if code is not None:
+                sys.stdout.flush()
+                return code
+            from vordr.cli.context import Session
+
+            session = Session()
         return _guarded(arguments, session)
     except KeyboardInterrupt:
         if sys.stderr.isatty():
@@ -51,7 +58,7 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
         _silence()
         return BROKEN_PIPE
     finally:
-        if own:
+        if own and session is not None:
             session.close()
 
 

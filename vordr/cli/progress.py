@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
-from vordr.cli.context import Session
-from vordr.cli.wording import printable, size
-from vordr.engine.protocol import Event, OnEvent
+from vordr.cli.units import printable, size
+
+TYPE_CHECKING = False  # not typing's: the fast path imports this when the first event comes
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
+    from vordr.cli.context import Session
+    from vordr.engine.protocol import Event, OnEvent
 
 _BAR: Final = 24
 _CLEAR: Final = "\r\x1b[K"
@@ -21,14 +25,16 @@ def progress(session: Session) -> Iterator[OnEvent | None]:
     if session.json or not sys.stderr.isatty():
         yield None
         return
-    line = _Line()
+    line = ProgressLine()
     try:
         yield line.show
     finally:
         line.wipe()
 
 
-class _Line:
+class ProgressLine:
+    """One line on standard error, drawn anew by each event."""
+
     def __init__(self) -> None:
         self._drawn = ""
 

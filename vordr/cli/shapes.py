@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from vordr.cli import wording
+from vordr.cli.units import ps_cells
 from vordr.formats.errors import FormatError
 from vordr.formats.reference import parse
 from vordr.model.answers import DoctorAnswer, InspectAnswer, Receipt
@@ -130,18 +131,11 @@ def _split_name(name: str) -> tuple[str, str]:
 
 def ps_row(container: ContainerState, now_us: int, *, full: bool) -> dict[str, Any]:
     """One container by the names that docker's ``ps --format`` knows. ``full`` cuts nothing."""
-    command = wording.command_text(container.arguments)
     return {
-        "ID": container.id if full else container.id[:12],
-        "Image": container.image_name,
-        "Command": f'"{command if full else wording.shortened(command, 20)}"',
+        **ps_cells(container, now_us, full=full),
         "CreatedAt": wording.local_time(container.created),
-        "RunningFor": wording.ago(container.created, now_us),
-        "Ports": ", ".join(container.ports),
         "State": wording.docker_state(container),
-        "Status": wording.status(container, now_us),
         "Size": "0B",
-        "Names": container.name,
         "Labels": ",".join(f"{key}={value}" for key, value in container.spec.labels.items()),
         "Mounts": "",
         "Networks": str(container.spec.network),

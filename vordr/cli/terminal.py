@@ -4,31 +4,32 @@ The descriptor is a SOCK_SEQPACKET socket of conmon's: each packet that comes be
 or 3 (stderr); packets that go are standard input as it is, and a shut-down writing side is its end. With a
 terminal inside the container all output is stream 2, ours is in raw mode meanwhile, its size is handed on,
 and ``ctrl-p ctrl-q`` detaches. Without one, signals are handed on instead.
+
+The fast path imports this at every run, so it takes the C halves of ``socket`` and ``signal``, which spare
+it ``enum`` and ``selectors``, and writes its classes out where ``dataclasses`` would cost more than a pump.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal's C half; typeshed has the whole only
+import _socket
 import errno
 import os
 import select
-import signal
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Final
 
 from vordr.cli.detaching import DETACH_KEYS, DetachFilter
-from vordr.model.errors import VordrError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
 
 STDOUT, STDERR = 2, 3
 CHUNK: Final = 8192
 _PACKET: Final = 1 << 16
 
 FORWARDED: Final = (
-    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2
+    _signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2
 )
 _IMPATIENT: Final = 3
 """After so many SIGINT or SIGTERM that the container did not heed, we leave without it."""
@@ -37,7 +38,7 @@ _ERRAND_SECONDS: Final = 5.0
 """How long the last errands may take once the pump has ended."""
 
 
-class End(Enum):
+class End:
     """How a pump ended: the container's side closed, the detach keys came, or a signal told us to leave."""
 
     CLOSED = "closed"
@@ -45,30 +46,44 @@ class End(Enum):
     INTERRUPTED = "interrupted"
 
 
-@dataclass(frozen=True)
 class Ended:
-    how: End
-    signal: int = 0
+    """``how`` is one of :class:`End`; ``signal`` the number that told us to leave."""
+
+    def __init__(self, how: str, signal: int = 0) -> None:
+        self.how = how
+        self.signal = signal
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ended) and (self.how, self.signal) == (other.how, other.signal)
+
+    def __hash__(self) -> int:
+        return hash((self.how, self.signal))
+
+    def __repr__(self) -> str:
+        return f"Ended({self.how!r}, {self.signal})"
 
 
-@dataclass(frozen=True)
 class Streams:
     """Descriptors of our side; ``stdin`` None sends nothing."""
 
-    stdin: int | None = 0
-    stdout: int = 1
-    stderr: int = 2
+    def __init__(self, stdin: int | None = 0, stdout: int = 1, stderr: int = 2) -> None:
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
 
 
-@dataclass(frozen=True)
 class Wishes:
     """``tty``: the container has a terminal. ``resize(rows, columns)`` and ``forward(signal)`` are called on
     a thread of their own, one at a time, in order; None hands nothing on."""
 
-    tty: bool = False
-    detach_keys: bytes = DETACH_KEYS
-    resize: Callable[[int, int], None] | None = None
-    forward: Callable[[int], None] | None = None
+    def __init__(
+        self, tty: bool = False, detach_keys: bytes = DETACH_KEYS,
+        resize: Callable[[int, int], None] | None = None, forward: Callable[[int], None] | None = None,
+    ) -> None:
+        self.tty = tty
+        self.detach_keys = detach_keys
+        self.resize = resize
+        self.forward = forward
 
 
 def pump(attach: int, streams: Streams, wishes: Wishes) -> Ended:
@@ -76,29 +91,33 @@ def pump(attach: int, streams: Streams, wishes: Wishes) -> Ended:
 
     :raises BrokenPipeError: our standard output is gone.
     """
-    with socket.socket(fileno=attach) as channel, _raw(streams, wishes), _Signals(wishes) as signals:
+    channel = _socket.socket(fileno=attach)
+    try:
         channel.setblocking(False)
-        with _Errands() as errands:
+        with _Raw(streams, wishes), _Signals(wishes) as signals, _Errands() as errands:
             return _Pump(channel, streams, wishes, signals, errands).run()
+    finally:
+        channel.close()
 
 
 # -- the loop ------------------------------------------------------------------------------------------
 
 
-@dataclass
 class _Pump:
-    channel: socket.socket
-    streams: Streams
-    wishes: Wishes
-    signals: _Signals
-    errands: _Errands
-    pending: bytes = b""
-    typing: bool = field(init=False)
-    ending: bool = False
-    impatience: int = 0
+    def __init__(
+        self, channel: _socket.socket, streams: Streams, wishes: Wishes, signals: _Signals, errands: _Errands
+    ) -> None:
+        self.channel = channel
+        self.streams = streams
+        self.wishes = wishes
+        self.signals = signals
+        self.errands = errands
+        self.pending = b""
+        self.typing = streams.stdin is not None
+        self.ending = False
+        self.impatience = 0
 
     def run(self) -> Ended:
-        self.typing = self.streams.stdin is not None
         keys = DetachFilter(self.wishes.detach_keys if self.wishes.tty else b"")
         self._hand_on_size()
         while True:
@@ -114,7 +133,7 @@ class _Pump:
     def _wait(self) -> set[int]:
         poll = select.poll()
         wanted = select.POLLIN | (select.POLLOUT if self.pending else 0)
-        poll.register(self.channel, wanted)
+        poll.register(self.channel.fileno(), wanted)
         poll.register(self.signals.fd, select.POLLIN)
         if self.typing and not self.pending and self.streams.stdin is not None:
             poll.register(self.streams.stdin, select.POLLIN)
@@ -167,17 +186,19 @@ class _Pump:
             self.pending = self.pending[sent:]
         if self.ending:
             self.ending = False
-            with suppress(OSError):
-                self.channel.shutdown(socket.SHUT_WR)
+            try:
+                self.channel.shutdown(_socket.SHUT_WR)
+            except OSError:  # nobody reads there any more
+                pass
 
     # -- signals -------------------------------------------------------------------------------------
 
     def _heed_signals(self) -> Ended | None:
         for number in self.signals.take():
-            if number == signal.SIGWINCH:
+            if number == _signal.SIGWINCH:
                 self._hand_on_size()
                 continue
-            self.impatience += number in (signal.SIGINT, signal.SIGTERM)
+            self.impatience += number in (_signal.SIGINT, _signal.SIGTERM)
             if self.wishes.forward is None or self.impatience >= _IMPATIENT:
                 return Ended(End.INTERRUPTED, number)
             self.errands.add(self.wishes.forward, number)
@@ -204,59 +225,69 @@ def window_size(streams: Streams) -> tuple[int, int] | None:
     """Rows and columns of our terminal; None when we have none."""
     for fd in (streams.stdout, streams.stdin):
         if fd is not None:
-            with suppress(OSError):
+            try:
                 size = os.get_terminal_size(fd)
-                return size.lines, size.columns
+            except OSError:
+                continue
+            return size.lines, size.columns
     return None
 
 
-@contextmanager
-def _raw(streams: Streams, wishes: Wishes) -> Iterator[None]:
+class _Raw:
     """Raw mode of our terminal for as long as the container's terminal is connected to it."""
-    fd = streams.stdin
-    if fd is None or not wishes.tty or not os.isatty(fd):
-        yield
-        return
-    import termios
-    import tty
 
-    before = termios.tcgetattr(fd)
-    try:
-        tty.setraw(fd, termios.TCSANOW)
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+    def __init__(self, streams: Streams, wishes: Wishes) -> None:
+        fd = streams.stdin
+        self._fd = fd if fd is not None and wishes.tty and os.isatty(fd) else None
+        self._before: list[Any] = []
+
+    def __enter__(self) -> None:
+        if self._fd is not None:
+            import termios
+            import tty
+
+            self._before = termios.tcgetattr(self._fd)
+            tty.setraw(self._fd, termios.TCSANOW)
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd is not None:
+            import termios
+
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
 
 
 class _Signals:
     """Signals as bytes in a pipe while the pump runs (in the main thread; elsewhere Python allows none)."""
 
     def __init__(self, wishes: Wishes) -> None:
-        self._numbers = [*FORWARDED, *([signal.SIGWINCH] if wishes.tty else [])]
+        self._numbers = [*FORWARDED, *([_signal.SIGWINCH] if wishes.tty else [])]
         self._before: dict[int, Any] = {}
         self._wakeup: int | None = None
 
     def __enter__(self) -> _Signals:
         self.fd, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        if threading.current_thread() is threading.main_thread():
-            self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-            for number in self._numbers:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and jobs of scripts
-                    self._before[number] = signal.signal(number, _noted)
+        try:
+            self._wakeup = _signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        except ValueError:  # not the main thread: Python lets nobody else hear of signals
+            return self
+        for number in self._numbers:
+            if _signal.getsignal(number) != _signal.SIG_IGN:  # nohup, and jobs of scripts
+                self._before[number] = _signal.signal(number, _noted)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            _signal.signal(number, handler)
         if self._wakeup is not None:
-            signal.set_wakeup_fd(self._wakeup)
+            _signal.set_wakeup_fd(self._wakeup)
         os.close(self.fd)
         os.close(self._writing)
 
     def take(self) -> bytes:
-        with suppress(BlockingIOError):
+        try:
             return os.read(self.fd, 64)
-        return b""
+        except BlockingIOError:
+            return b""
 
 
 def _noted(number: int, frame: object) -> None:
@@ -268,35 +299,53 @@ class _Errands:
     for output of ours to be read. An errand that the engine refuses is dropped: the process has ended."""
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Condition()
-        self._todo: list[tuple[Callable[..., None], tuple[int, ...]]] = []
-        self._done = False
+        self._worker: _Worker | None = None
 
     def __enter__(self) -> _Errands:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._wake:
-            self._done = True
-            self._wake.notify()
-        if self._thread is not None:
-            self._thread.join(_ERRAND_SECONDS)
+        if self._worker is not None:
+            self._worker.finish()
 
     def add(self, call: Callable[..., None], *args: int) -> None:
+        if self._worker is None:
+            self._worker = _Worker()
+        self._worker.add(call, args)
+
+
+class _Worker:
+    def __init__(self) -> None:
+        import threading
+
+        self._wake = threading.Condition()
+        self._todo: list[tuple[Callable[..., None], tuple[int, ...]]] = []
+        self._done = False
+        self._thread = threading.Thread(target=self._work, name="errands", daemon=True)
+        self._thread.start()
+
+    def add(self, call: Callable[..., None], args: tuple[int, ...]) -> None:
         with self._wake:
             self._todo.append((call, args))
             self._wake.notify()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="errands", daemon=True)
-            self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for what was given, but not for ever."""
+        with self._wake:
+            self._done = True
+            self._wake.notify()
+        self._thread.join(_ERRAND_SECONDS)
 
     def _work(self) -> None:
+        from vordr.model.errors import VordrError
+
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._todo or self._done)
                 if not self._todo:
                     return
                 call, args = self._todo.pop(0)
-            with suppress(VordrError):
+            try:
                 call(*args)
+            except VordrError:
+                continue

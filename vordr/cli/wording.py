@@ -6,69 +6,21 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from vordr.cli.units import ago, command_text, duration, printable, shortened, size, status
 from vordr.formats.errors import FormatError
 from vordr.formats.times import format_rfc3339, parse_rfc3339
 from vordr.model.errors import UsageError
 from vordr.model.lifecycle import State
 from vordr.model.state import ContainerState
 
+__all__ = [
+    "ago", "command_text", "docker_state", "duration", "local_time", "parse_when", "printable", "rfc3339",
+    "shortened", "size", "status",
+]
+
 _SECOND: Final = 1_000_000
 _MINUTE: Final = 60
 _HOUR: Final = 3600
-
-
-def duration(us: int) -> str:
-    """``us`` microseconds roughly: "5 minutes", "About an hour", "3 weeks"."""
-    seconds = max(0, us) // _SECOND
-    minutes, hours = seconds // _MINUTE, (seconds + _HOUR // 2) // _HOUR
-    days = hours // 24
-    for bound, below, text in (
-        (seconds, 1, "Less than a second"),
-        (seconds, 2, "1 second"),
-        (seconds, 60, f"{seconds} seconds"),
-        (minutes, 2, "About a minute"),
-        (minutes, 60, f"{minutes} minutes"),
-        (hours, 2, "About an hour"),
-        (hours, 48, f"{hours} hours"),
-        (days, 14, f"{days} days"),
-        (days, 60, f"{days // 7} weeks"),
-        (days, 730, f"{days // 30} months"),
-    ):
-        if bound < below:
-            return text
-    return f"{days // 365} years"
-
-
-def ago(us: int, now_us: int) -> str:
-    return f"{duration(now_us - us)} ago"
-
-
-def size(count: int) -> str:
-    """Bytes in decimal units and three digits, as in docker's image list: "4.26MB"."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB", "PB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g}{unit}"
-
-
-def status(container: ContainerState, now_us: int) -> str:
-    """docker's STATUS column: "Up 5 minutes", "Exited (0) 2 minutes ago", "Created"."""
-    up = f"Up {duration(now_us - (container.started or now_us))}"
-    match container.state:
-        case State.RUNNING:
-            text = up
-        case State.PAUSED:
-            text = f"{up} (Paused)"
-        case State.STOPPED:
-            code = "unknown" if container.exit_code is None else container.exit_code
-            text = f"Exited ({code}) {ago(container.finished or now_us, now_us)}"
-        case State.CREATED:
-            text = "Created"
-        case other:
-            text = str(other).capitalize()
-    return f"{text} (Parked)" if container.parked else text
 
 
 def docker_state(container: ContainerState) -> str:
@@ -113,21 +65,3 @@ def parse_when(text: str, now_us: int) -> int:
         raise UsageError(
             f"{text!r} is no time", remedy="such as 10m, 2026-01-02T15:04:05Z, or seconds since 1970"
         ) from None
-
-
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def printable(text: str) -> str:
-    """``text`` with control and direction characters spelt out: images and registries choose much of what we
-    print, and must not move a terminal's cursor."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-
-
-def command_text(words: tuple[str, ...]) -> str:
-    """A command as docker shows it: its words joined by spaces."""
-    return " ".join(words)
-
-
-def shortened(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -28,6 +28,7 @@ from vordr.engine.handlers import HANDLERS
 from vordr.engine.host import Call, Host, entropy
 from vordr.engine.library import Library
 from vordr.engine.protocol import Caller, Engine, OnEvent, Reply
+from vordr.engine.sweeping import sweep
 from vordr.formats import uuid7
 from vordr.gatekeeper.keys import load_host_key
 from vordr.images.store import ImageStore
@@ -117,6 +118,7 @@ class LocalEngine(Engine):
         self.recovered = Recovery(host.journal, host.transactions).run()
         for recovered in self.recovered:
             _log.warning("recovery: %s: %s %s", recovered.summary, recovered.how, list(recovered.left) or "")
+        sweep(host.paths, host.journal)
         for key, value in list(host.journal.scan("containers/")):
             if value["state"] != State.REMOVED:
                 self._take_over(key.removeprefix("containers/"))

@@ -31,6 +31,13 @@ def unreachable(socket: Path, error: OSError) -> VordrError:
     return ServiceUnreachable(f"no service answers on {socket}: {error.strerror or error}")
 
 
+def went_away(operation: str) -> ServiceUnreachable:
+    """The error of a call whose answer did not come."""
+    mutating = REGISTRY[operation].mutating
+    remedy = "vordr history shows whether it happened" if mutating else "try again"
+    return ServiceUnreachable(f"the service went away during {operation}", remedy=remedy)
+
+
 class RemoteEngine(Engine):
     """Speaks to the service that owns a root folder. Thread-safe: each call has a connection of its own.
 
@@ -119,7 +126,7 @@ class RemoteEngine(Engine):
             try:
                 received = channel.receive()
             except FormatError as error:
-                raise _misunderstood(f"sent no valid frame ({error})")
+                raise misunderstood(f"sent no valid frame ({error})")
             except (OSError, EOFError):
                 received = None
             if received is None:
@@ -131,18 +138,17 @@ class RemoteEngine(Engine):
                         on_event(event)
                 case {"error": dict(told), "id": number}:
                     close_files(received.files)
-                    return _rebuild(told), number == 1
+                    return rebuild(told), number == 1
                 case {"answer": answer, "id": 1}:
                     return _read_answer(row, answer, received), True
                 case _:
                     close_files(received.files)
-                    raise _misunderstood("sent neither event, answer nor error")
+                    raise misunderstood("sent neither event, answer nor error")
 
     def _gone(self, row: Operation) -> ServiceUnreachable:
         if self._closed:
             return ServiceUnreachable(f"the engine was closed during {row.name}", remedy="vordr history")
-        remedy = "vordr history shows whether it happened" if row.mutating else "try again"
-        return ServiceUnreachable(f"the service went away during {row.name}", remedy=remedy)
+        return went_away(row.name)
 
     # -- connections -------------------------------------------------------------------------------
 
@@ -192,30 +198,32 @@ def _parting_error(channel: Channel) -> VordrError | None:
     close_files(received.files)
     match received.message:
         case {"error": dict(error)}:
-            return _rebuild(error)
+            return rebuild(error)
     return None
 
 
-def _rebuild(error: dict[str, Any]) -> VordrError:
+def rebuild(error: dict[str, Any]) -> VordrError:
+    """The error that the service told."""
     try:
         return from_wire(error)
     except (TypeError, ValueError, AttributeError):
-        return _misunderstood("sent an error without its fields")
+        return misunderstood("sent an error without its fields")
 
 
 def _read_answer(row: Operation, answer: Any, received: Received) -> Reply:
     try:
         if received.message.get("files", 0) != len(received.files):
-            raise _misunderstood(f"promised descriptors with the answer to {row.name} that did not come")
+            raise misunderstood(f"promised descriptors with the answer to {row.name} that did not come")
         try:
             return Reply(msgspec.convert(answer, row.answer), received.files)
         except msgspec.ValidationError as error:
-            raise _misunderstood(f"answered {row.name} in other words: {error}")
+            raise misunderstood(f"answered {row.name} in other words: {error}")
     except BaseException:
         close_files(received.files)
         raise
 
 
-def _misunderstood(what: str) -> VordrError:
+def misunderstood(what: str) -> VordrError:
+    """The error of a service that does not speak as this version does."""
     return VordrError(
         f"the service {what}", remedy="restart the service, so that it has the version of this command")

@@ -13,6 +13,7 @@ import functools
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from vordr.runtime.identifiers import check_id
 PARENT: Final = "vordr"
 _KEPT_APART: Final = frozenset(("name=systemd", "memory", "pids", "cpu"))
 _MOUNT_OPTION: Final = re.compile(r"rw|ro|none|xattr|clone_children|noprefix|release_agent.*")
+_PULSE_S: Final = 0.003
+_WARM_S: Final = 0.08
+"""From a request to the last process moved for it, on a machine that is not overloaded."""
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -35,6 +39,18 @@ class Hierarchy:
     root: Path
     unified: bool
     controllers: frozenset[str]
+
+
+class _Warmth:
+    """Until when :func:`warm` keeps the groups warm (monotonic s), and whether its thread is at it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.until = 0.0
+        self.kept = False
+
+
+_WARMTH: Final = _Warmth()
 
 
 def container_group(container: str) -> str:
@@ -96,12 +112,12 @@ def make_conmon_group(container: str) -> tuple[Path, ...]:
 
 
 def _make(folder: Path) -> None:
-    """mkdir -p that survives another instance removing the empty parent in between."""
+    """mkdir -p that survives the removal of the parent, or of the group itself, in between."""
     for _ in range(16):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # the latter: there, then gone before it was looked at
             continue
     raise RuntimeFailed(f"cannot make control group {folder}")
 
@@ -113,15 +129,47 @@ def enter(folders: tuple[Path, ...], pid: int) -> None:
 
 
 def warm() -> None:
-    """Write the calling process into its own groups, which changes nothing.
+    """See to it, for the next moments, that nobody waits for the kernel to move a process between groups.
 
-    The first cgroup.procs write after a pause waits for the kernel 5 to 20 ms (measured), the next almost not
-    at all: called in a thread when a request arrives, it takes that wait off the path.
+    The first cgroup.procs write after a pause waits 5 to 20 ms for an RCU grace period, one within 6 ms of
+    another almost not at all (measured). So a thread writes this process into the group where it already is,
+    which changes nothing, every :data:`_PULSE_S` until :data:`_WARM_S` have passed since the last call. One
+    lock guards every hierarchy, so one group will do. Returns at once; any thread may call.
     """
-    pid = str(os.getpid())
+    with _WARMTH.lock:
+        _WARMTH.until = time.monotonic() + _WARM_S
+        if _WARMTH.kept:
+            return
+        _WARMTH.kept = True
+    try:
+        threading.Thread(target=_keep_warm, name="cgroup-warmth", daemon=True).start()
+    except RuntimeError:  # no thread to be had: then the wait is where it would have been
+        _WARMTH.kept = False
+
+
+def _keep_warm() -> None:
+    descriptor = _own_group()
+    try:
+        while descriptor is not None:
+            with contextlib.suppress(OSError):  # a group that takes nobody asks for the lock all the same
+                os.write(descriptor, b"%d" % os.getpid())
+            time.sleep(_PULSE_S)
+            with _WARMTH.lock:
+                if time.monotonic() >= _WARMTH.until:
+                    break
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+        # Between the last look and this a call may have come: its warmth is lost, which costs a wait only.
+        _WARMTH.kept = False
+
+
+def _own_group() -> int | None:
+    """The cgroup.procs file of one group this process is in, opened for writing."""
     for folder in _own_folders():
         with contextlib.suppress(OSError):
-            (folder / "cgroup.procs").write_text(pid)
+            return os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+    return None
 
 
 def _own_folders() -> Iterator[Path]:
@@ -189,6 +237,17 @@ def _members(group: str) -> frozenset[int]:
             text = (hierarchy.root / group.lstrip("/") / "cgroup.procs").read_text()
             found.update(map(int, text.split()))
     return frozenset(found)
+
+
+def are_empty(container: str) -> bool:
+    """Whether the container has groups, and no process is in any of them or below."""
+    group = container_group(container).lstrip("/")
+    folders = [folder for h in hierarchies() if (folder := h.root / group).is_dir()]
+    try:
+        return bool(folders) and not any(
+            Path(below, "cgroup.procs").read_text() for folder in folders for below, _, _ in os.walk(folder))
+    except OSError:  # one that cannot be read now is one that nothing can be said about
+        return False
 
 
 def existing(container: str) -> tuple[Path, ...]:

@@ -6,13 +6,14 @@ The root file system's mounts are not touched (they are images' own), nor the lo
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from typing import Final
 
 from vordr.model.errors import RuntimeFailed
 from vordr.model.paths import Paths
 from vordr.runtime import cgroups
-from vordr.runtime.conmon import bundle_folder
+from vordr.runtime.conmon import CONTAINER_PIDFILE, bundle_folder
 from vordr.runtime.driver import Driver
 from vordr.runtime.identifiers import check_id
 
@@ -27,7 +28,8 @@ def reap(paths: Paths, container: str, driver: Driver | None) -> None:
     last exit file may appear meanwhile. Raises RuntimeFailed when a process does not die.
     """
     check_id(container)
-    if driver is None or not driver.delete(container, force=True):
+    ended = driver is not None and _has_ended(paths, container)
+    if not ended and (driver is None or not driver.delete(container, force=True)):
         # A runtime that died half-way may have left processes without state of its own.
         cgroups.kill_all(container)
     try:
@@ -36,10 +38,28 @@ def reap(paths: Paths, container: str, driver: Driver | None) -> None:
         # conmon waits for an attached client that does not read; its container is gone, so let it go, too.
         cgroups.kill_all(container, conmon=True)
         cgroups.remove(container)
+    if ended and driver is not None:
+        driver.forget(container)
     for part in _PARTS:
         shutil.rmtree(paths.container_run(container) / part, ignore_errors=True)
     with contextlib.suppress(OSError):
         paths.container_run(container).rmdir()
+
+
+def _has_ended(paths: Paths, container: str) -> bool:
+    """Whether nothing of the container runs, for certain: then its runtime's state is but a folder.
+
+    Its first process is gone, and with it its pid namespace; its groups are there, and empty. Whatever is
+    less clear than that is the runtime's to delete.
+    """
+    try:
+        first = int((bundle_folder(paths, container) / CONTAINER_PIDFILE).read_text())
+        os.kill(first, 0)
+    except ProcessLookupError:
+        return cgroups.are_empty(container)
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def leftovers(paths: Paths, container: str, driver: Driver) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from vordr.model.errors import ExecFailed, RuntimeFailed, UsageError
+from vordr.model.errors import ContainerStopped, ExecFailed, RuntimeFailed, UsageError
 from vordr.model.paths import Paths
 from vordr.model.verdict import Verdict
 from vordr.runtime import cgroups
@@ -185,13 +185,13 @@ def exec_(
     """Run ``process`` (:func:`ociconfig.process_for_exec`) in a running container, under a conmon of its own.
 
     With ``attach`` the socket is connected before the command starts, so no output is lost; without it nobody
-    keeps the output. Raises as :func:`create`.
+    keeps the output. Raises as :func:`create`, and ContainerStopped when it is cleaned up meanwhile.
     """
     folder = exec_folder(paths, container, session)
-    folder.mkdir(mode=0o700, parents=True)
     sync = LinePipe()
     connection: socket.socket | None = None
     try:
+        folder.mkdir(mode=0o700, parents=True)
         _write_private(folder / "process.json", process)
         words = [
             *_shared_words(driver, container, session, folder),
@@ -203,12 +203,14 @@ def exec_(
         connection = _launch(paths, container, words, sync, folder if attach else None)
         pid = _container_pid(sync, "exec")
         return ExecHandle(session, _read_pid(folder / CONMON_PIDFILE), pid, connection, sync)
-    except BaseException:
+    except BaseException as error:
         sync.close()
         _kill_conmon(folder, container)
         if connection is not None:
             connection.close()
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, FileNotFoundError):  # its folders were cleaned up under us
+            raise ContainerStopped("the container stopped before the command began") from error
         raise
 
 

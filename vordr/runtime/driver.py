@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal as signals
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,6 +101,16 @@ class Driver:
             self.kill(container, signals.SIGKILL)
         self._call("delete", "--force", container)
         return True
+
+    def forget(self, container: str) -> None:
+        """What ``delete`` leaves to do once no process and no control group of the container is there:
+        remove its folder. No program is started. Raises RuntimeFailed."""
+        try:
+            shutil.rmtree(self.state_root / check_id(container))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RuntimeFailed(f"cannot remove {self.name}'s state of {container}: {error}") from error
 
     def state(self, container: str) -> RuntimeState | None:
         """The runtime's view of the container; None when it knows none of that id."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vordr.model.errors import RuntimeFailed, UsageError
+from vordr.model.errors import ContainerStopped, RuntimeFailed, UsageError
 from vordr.model.spec import IdRange
 
 _SYS_OPENAT2: Final = 437
@@ -50,7 +50,8 @@ def resolve(rootfs: Path, user: str, ids: IdRange) -> UserIds:
     """The ids behind ``user[:group]``, names or numbers; "" is root.
 
     A number need not be in /etc/passwd; a name must. Without a group, the account's own and those that list
-    it as a member apply. Raises UsageError for an unknown name and for an id outside the container's range.
+    it as a member apply. Raises UsageError for an unknown name and for an id outside the container's range,
+    ContainerStopped when the root file system is not there: its container was stopped in this moment.
     """
     wanted_user, _, wanted_group = user.partition(":")
     with _Files(rootfs) as files:
@@ -74,7 +75,10 @@ class _Files:
     """The two account files of one root file system."""
 
     def __init__(self, rootfs: Path) -> None:
-        self._root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise ContainerStopped("the container has stopped: its root file system is gone") from None
 
     def __enter__(self) -> _Files:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import resource
 import signal
@@ -25,6 +26,9 @@ from vordr.service.logging import LogFile, configure, logger
 from vordr.service.peers import service_group
 from vordr.service.rootwatch import watching_root
 
+STACKS_SIGNAL: Final = signal.SIGUSR2
+"""On it the service writes where each of its threads stands to standard error: what a hang is found by."""
+
 _log: Final = logger("vordr.service")
 
 
@@ -47,6 +51,7 @@ def serve(
     """
     configure(console=console, level=level, stream=None if log_file is None else LogFile(log_file))
     _raise_file_limit()
+    faulthandler.register(STACKS_SIGNAL, file=2)
     notifier = sdnotify.Notifier()  # first of all: what the engine starts must not speak to systemd for us
     paths = Paths.of(resolve_root(root))
     try:
@@ -58,6 +63,7 @@ def serve(
             if not engine.failed.is_set():
                 engine.close()
             _log.info("stopped", root=str(paths.root))
+            faulthandler.unregister(STACKS_SIGNAL)
     except VordrError as error:
         _log.error("cannot serve", root=str(paths.root), error=error.id, reason=error.message)
         if ready_fd is not None:

@@ -23,7 +23,7 @@ def every(points: Sequence[str]) -> list[Fatal]:
 
 
 def chosen(points: Mapping[str, Sequence[str]], *, soak: bool = SOAK) -> dict[str, list[Fatal]]:
-    """For each scene where to crash. Deterministic: each name once, where least is chosen yet, and two of
+    """For each scene where to crash. Deterministic: each name once, where least is chosen yet, and one of
     each scene at least."""
     if soak:
         return {scene: every(passed) for scene, passed in points.items()}
@@ -33,7 +33,6 @@ def chosen(points: Mapping[str, Sequence[str]], *, soak: bool = SOAK) -> dict[st
         found[scene].append((name, points[scene].count(name)))
     for scene, passed in points.items():
         late = every(passed)
-        for at in (len(late) // 3, 2 * len(late) // 3):
-            if len(found[scene]) < 2 and late[at] not in found[scene]:
-                found[scene].append(late[at])
+        if not found[scene]:
+            found[scene].append(late[len(late) // 2])
     return found

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, Final
 
 from failpoint.points import Points
-
 from vordr.actors.clock import SystemClock
 from vordr.actors.world import World
 from vordr.engine.composition import Composition, Machine, Surface, kernel_machine

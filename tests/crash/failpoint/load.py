@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from failpoint import scenes, soundness
-
 from vordr.engine.local import LocalEngine
 from vordr.engine.protocol import Caller
 from vordr.model.errors import VordrError

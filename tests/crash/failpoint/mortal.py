@@ -20,7 +20,6 @@ sys.path.insert(0, str(HERE.parent))
 from failpoint import composition, scenes, soundness  # noqa: E402 - found by the path of this file
 from failpoint.load import carry_on  # noqa: E402 - likewise
 from failpoint.points import CGROUPS, Fatal, Points  # noqa: E402 - likewise
-
 from vordr.engine.local import LocalEngine  # noqa: E402 - likewise
 from vordr.model.lifecycle import State  # noqa: E402 - likewise
 from vordr.model.paths import Paths  # noqa: E402 - likewise

@@ -126,7 +126,7 @@ class Points:
 
 def _opens_anew(args: tuple[Any, ...]) -> bool:
     flags = args[2]
-    return isinstance(flags, int) and bool(flags & _MAKES) and not flags & os.O_TMPFILE == os.O_TMPFILE
+    return isinstance(flags, int) and bool(flags & _MAKES) and flags & os.O_TMPFILE != os.O_TMPFILE
 
 
 def _kind_of(path: str) -> str:

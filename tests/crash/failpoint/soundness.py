@@ -22,7 +22,7 @@ from vordr.model.state import ContainerState
 from vordr.runtime import cgroups
 
 CALLER = Caller("uid:0", Scope.ADMIN)
-PATIENCE = 20.0
+PATIENCE = 6.0
 _ALIVE = (State.RUNNING, State.PAUSED)
 _TERM = 15
 
@@ -127,7 +127,7 @@ def disagreements(engine: LocalEngine) -> Iterator[str]:
     there = {ident: c for ident, c in known.items() if c.state is not State.REMOVED}
     alive = {ident for ident, c in there.items() if c.state in _ALIVE}
     trashed = {key.partition("/")[2] for key, _ in journal.scan("trash/")}
-    yield from _differ("names", {key: value for key, value in journal.scan("names/")},
+    yield from _differ("names", dict(journal.scan("names/")),
                        {f"names/{c.name}": ident for ident, c in there.items()})
     yield from _differ("runtime state", _entries(paths.runtime_state), alive)
     yield from _differ("runtime folders", _entries(paths.run / "c"), alive)

@@ -18,7 +18,6 @@ from typing import Any
 from failpoint import composition, scenes, soundness
 from failpoint.mortal import WITNESSES, clear
 from failpoint.soundness import Witness
-
 from vordr.engine.local import LocalEngine
 from vordr.model.paths import Paths
 from vordr.model.state import ContainerState

@@ -63,7 +63,7 @@ def _look(session: Session, name: str, kind: str | None) -> dict[str, Any]:
 def _print(session: Session, found: list[dict[str, Any]], form: str | None, *, single: bool) -> None:
     import json
 
-    from vordr.cli.output import for_terminal
+    from vordr.cli.columns import for_terminal
 
     if form is not None and form != "json":
         from vordr.cli.gotemplate import Template

@@ -9,14 +9,11 @@ import click
 from vordr.cli import shapes
 from vordr.cli.command import HELP, Command
 from vordr.cli.context import Session
-from vordr.cli.output import Columns, print_formatted, print_json, print_rows
+from vordr.cli.output import print_formatted, print_json, print_rows
+from vordr.cli.units import PS_COLUMNS, age_order
 from vordr.model.arguments import ListArgs
 from vordr.model.errors import UsageError
 
-COLUMNS: Final[Columns] = (
-    ("CONTAINER ID", "ID"), ("IMAGE", "Image"), ("COMMAND", "Command"), ("CREATED", "RunningFor"),
-    ("STATUS", "Status"), ("PORTS", "Ports"), ("NAMES", "Names"),
-)
 FILTERS: Final = ("name", "id", "status", "label", "ancestor", "exited")
 
 
@@ -41,7 +38,7 @@ def command(
     parsed = parse_filters(filters)
     every = every or last is not None or bool({"status", "exited"} & parsed.keys())
     listed = session.engine().call("list", ListArgs(all=every, filters=parsed)).answer.containers
-    newest = sorted(listed, key=lambda c: (c.created, c.id), reverse=True)[:last]
+    newest = sorted(listed, key=age_order, reverse=True)[:last]
     if session.json:
         print_json(shapes.containers(newest))
         return
@@ -51,9 +48,9 @@ def command(
             print(row["ID"])
     elif form is not None:
         labels = {c.id: c.spec.labels for c in newest}
-        print_formatted(rows, form, COLUMNS, lambda row: {"Label": _label(labels, row)})
+        print_formatted(rows, form, PS_COLUMNS, lambda row: {"Label": _label(labels, row)})
     else:
-        print_rows(rows, COLUMNS)
+        print_rows(rows, PS_COLUMNS)
 
 
 def parse_filters(given: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

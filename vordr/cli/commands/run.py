@@ -47,6 +47,7 @@ def command(
         print(container.id)
     if detach:
         return 0
-    process = Process(container.id, container.name, tty=container.spec.tty)
+    process = Process(
+        container.id, container.name, tty=container.spec.tty, removed=args.auto_remove)
     return follow(
         session.engine(), process, reply.files, stdin=args.stdin, proxy=sig_proxy, keys=leave)
