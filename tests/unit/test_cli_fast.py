@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from cli_engine import Conmon, MemoryEngine, container, image, receipt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vordr.cli import entry, fast, fastwire
+from vordr.cli import entry, fast, fastrun, fastwire
 from vordr.cli.app import program
 from vordr.cli.fastwords import COUNT, FLAG, GRAMMARS, MANY, read
 from vordr.engine.channel import Channel, close_files, listen
@@ -173,6 +174,7 @@ def test_both_ways_ask_print_and_exit_the_same(words, services, root, monkeypatc
     ["run", "-e", "=1", "hello"], ["run", "-it", "hello"], ["run", "gone.ctp"], ["stop"], ["rm", "--", "web"],
     ["stop", "-t", "x", "web"], ["stop", "-t", "-1", "web"], ["kill", "-s", "TERM", "web"],
     ["inspect", "web"], ["run", "hello", "\udcff"], ["--debug", "ps"], [],
+    ["ps", "--all=1"], ["run", "--detach=1", "hello"],
 ], ids=repr)
 def test_what_is_not_plain_is_declined_before_the_service_hears_anything(words, services, root):
     engine = world()
@@ -258,6 +260,27 @@ def test_a_signal_reaches_the_container(services, root):
     assert client.wait(10) == 143
 
 
+def test_the_size_of_the_terminal_arrives_without_the_ordinary_ways_imports(services, root):
+    """A shell asks for it at once: it must not wait for msgspec and the model."""
+    engine = MemoryEngine(container())
+    conmon = Conmon()
+    engine.scripts |= {"exec": spoken(conmon.near), "wait": answers.WaitAnswer(code=0)}
+    services.append(Service(engine, root))
+    script = ("import sys\nfrom vordr.cli.entry import run\ncode = run(['exec', '-it', 'web', 'sh'])\n"
+              "print('heavy', sorted({'msgspec', 'click', 'vordr.engine'} & set(sys.modules)))")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", script])
+    size = engine.wait_for("resize")
+    assert (size.container, size.session) == ("web", "s1")
+    conmon.end()
+    shown = b""
+    while b"heavy []" not in shown:
+        shown += os.read(terminal, 4096)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+
+
 # -- what it repeats of others -------------------------------------------------------------------------
 
 
@@ -306,7 +329,7 @@ def test_click_reads_every_line_that_the_fast_path_reads_and_reads_it_alike(name
 
 @given(st.text())
 def test_packages_are_told_from_references_alike(image):
-    assert fast.names_package(image) == is_package(image)
+    assert fastrun.names_package(image) == is_package(image)
 
 
 def test_the_root_folder_and_its_socket_are_the_engines(monkeypatch, tmp_path):

@@ -37,7 +37,7 @@ DRIVING = {"start", "kill", "pause", "resume", "delete", "forget"}
 # What of the environment is read at all, and where.
 ENVIRONMENT = {
     "VORDR_ROOT": {"engine/opening.py", "cli/app.py", "cli/fast.py"},
-    "VORDR_DEBUG": {"cli/app.py", "cli/fast.py"},
+    "VORDR_DEBUG": {"cli/app.py", "cli/fastjob.py"},
     "TERM": {"cli/columns.py"},
     "XDG_STATE_HOME": {"cli/shell.py"},
     "NOTIFY_SOCKET": {"service/sdnotify.py"},
@@ -45,8 +45,8 @@ ENVIRONMENT = {
     "WATCHDOG_PID": {"service/sdnotify.py"},
 }
 # Passed on whole to a program, or to a container by name as the user asked; nothing is decided by it.
-ENVIRONMENT_WHOLE = {"cli/columns.py", "cli/container_options.py", "cli/entry.py", "images/seal.py", "images/skopeo.py",
-                     "service/keeper.py", "service/sdnotify.py"}
+ENVIRONMENT_WHOLE = {"cli/columns.py", "cli/container_options.py", "cli/entry.py", "cli/fast.py",
+                     "cli/fastrun.py", "images/seal.py", "images/skopeo.py", "service/keeper.py", "service/sdnotify.py"}
 
 MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text(), str(path))
            for path in sorted(PACKAGE.rglob("*.py"))}

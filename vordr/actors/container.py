@@ -38,7 +38,15 @@ from vordr.actors.settle import Settled, settle
 from vordr.actors.sides import SIDE_OPERATIONS, side_work
 from vordr.actors.world import ALIVE, Exit, Observed, World
 from vordr.formats import uuid7
-from vordr.model.errors import ContainerNotFound, InboxFull, StaleState, StateError, SubjectBusy, VordrError
+from vordr.model.errors import (
+    ContainerNotFound,
+    InboxFull,
+    RuntimeFailed,
+    StaleState,
+    StateError,
+    SubjectBusy,
+    VordrError,
+)
 from vordr.model.lifecycle import ROWS, Op, State, machine_transitions
 from vordr.model.records import (
     EPOCH_KEY,
@@ -263,6 +271,9 @@ class ContainerActor(Actor):
         if not is_open(self.around.journal, request):
             reply.set(standing_outcome(self.around.journal, request))
             self._idle()
+            return
+        if request.step.operation in SIDE_OPERATIONS:
+            self._side_lost(request, reply)
             return
         op = Op(request.step.operation)
         task = Task(op, self._subject_of(request.step.args), request.step.args)
@@ -503,6 +514,16 @@ class ContainerActor(Actor):
         reply = self.defer()
         self.spawn_effect(work, lambda outcome: _SideDone(request, reply, outcome))
 
+    def _side_lost(self, request: Settle, reply: Reply) -> None:
+        """The actor crashed under an exec or a signal: nobody can know whether it was done. Say so."""
+        error = RuntimeFailed(f"nobody knows whether the {request.step.operation} was done")
+        failed = Draft(
+            txn=request.txn, kind=Kind.FAILED, cause=Cause.RECOVERY, subject=self.subject,
+            operation=request.step.operation, args={"error": error.to_wire()}, principal=request.principal)
+        self.around.journal.append((failed,), {}, reserve=True)
+        reply.set(None)
+        self._idle()
+
     def _side_done(self, done: _SideDone) -> None:
         request, error = done.request, done.outcome.error
         common: dict[str, Any] = {
@@ -510,7 +531,9 @@ class ContainerActor(Actor):
             "operation": request.step.operation, "principal": request.principal}
         if error is not None:
             if not isinstance(error, VordrError):
-                raise error
+                # A defect beside the lifecycle: it must not take the container's actor with it.
+                _log.error("%s of %s: %r", request.step.operation, self.id[:12], error, exc_info=error)
+                error = RuntimeFailed(f"{request.step.operation} failed: {type(error).__name__}: {error}")
             failed = Draft(kind=Kind.FAILED, args={"error": error.to_wire()}, **common)
             self.around.journal.append((failed,), {}, reserve=True)
             done.reply.fail(error)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from dataclasses import dataclass
 from typing import Final
 
 from vordr.cli.detaching import DETACH_KEYS
-from vordr.cli.terminal import End, Streams, Wishes, pump
+from vordr.cli.terminal import FORWARDED, End, Streams, Wishes, pump
 from vordr.engine.protocol import Engine, Event
 from vordr.model.arguments import KillArgs, LogsArgs, ResizeArgs, WaitArgs
 from vordr.model.errors import ContainerError, UsageError
@@ -54,8 +53,8 @@ def follow(
     wishes = Wishes(
         tty=process.tty,
         detach_keys=keys,
-        resize=lambda rows, columns: resize(engine, process, rows, columns),
-        forward=None if process.session or process.tty or not proxy else lambda n: kill(engine, process, n),
+        resize=lambda rows, columns: _resize(engine, process, rows, columns),
+        forward=None if process.session or process.tty or not proxy else lambda n: _kill(engine, process, n),
     )
     ended = pump(files[0], Streams(stdin=0 if stdin else None), wishes)
     if ended.how == End.CLOSED:
@@ -93,11 +92,10 @@ def _afterwards(engine: Engine, process: Process) -> int:
     return exit_code(engine, process)
 
 
-def resize(engine: Engine, process: Process, rows: int, columns: int) -> None:
+def _resize(engine: Engine, process: Process, rows: int, columns: int) -> None:
     engine.call("resize", ResizeArgs(
         container=process.container, rows=rows, columns=columns, session=process.session))
 
 
-def kill(engine: Engine, process: Process, number: int) -> None:
-    name = signal.Signals(number).name.removeprefix("SIG")
-    engine.call("kill", KillArgs(container=process.container, signal=name))
+def _kill(engine: Engine, process: Process, number: int) -> None:
+    engine.call("kill", KillArgs(container=process.container, signal=FORWARDED[number]))

@@ -109,6 +109,9 @@ class Line:
                 raise Garbled("sent an answer that is none")
             return answer, received
 
+    def close(self) -> None:
+        self._socket.close()
+
     def _send(self, request: bytes, files: Sequence[int]) -> None:
         sent = 0
         if files:

@@ -24,13 +24,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
+    from vordr.model.errors import VordrError
+
 STDOUT, STDERR = 2, 3
 CHUNK: Final = 8192
 _PACKET: Final = 1 << 16
 
-FORWARDED: Final = (
-    _signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2
-)
+FORWARDED: Final = {
+    _signal.SIGINT: "INT", _signal.SIGTERM: "TERM", _signal.SIGHUP: "HUP", _signal.SIGQUIT: "QUIT",
+    _signal.SIGUSR1: "USR1", _signal.SIGUSR2: "USR2",
+}
+"""The signals that are handed on, and their names."""
+
 _IMPATIENT: Final = 3
 """After so many SIGINT or SIGTERM that the container did not heed, we leave without it."""
 
@@ -337,8 +342,6 @@ class _Worker:
         self._thread.join(_ERRAND_SECONDS)
 
     def _work(self) -> None:
-        from vordr.model.errors import VordrError
-
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._todo or self._done)
@@ -347,5 +350,12 @@ class _Worker:
                 call, args = self._todo.pop(0)
             try:
                 call(*args)
-            except VordrError:
+            except _vordr_error():
                 continue
+
+
+def _vordr_error() -> type[VordrError]:
+    """The root of the engine's errors, imported once there is an error: a size must not wait for that."""
+    from vordr.model.errors import VordrError
+
+    return VordrError

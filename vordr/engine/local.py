@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -54,6 +55,8 @@ _FOLDERS: Final = (
     ("containers", 0o711), ("trash", 0o711), ("layers", 0o700), ("exits", 0o700), ("bundles", 0o700),
 )
 POLICY_WORKERS: Final = 16
+# Seconds from fork to exec at most, on a host that is busy.
+_FORKED: Final = 2.0
 _log = logging.getLogger("vordr.engine")
 
 
@@ -217,10 +220,8 @@ def _own(paths: Paths) -> int:
         raise StateError(
             f"cannot use the root folder {paths.root}: {error.strerror}", remedy="vordr --root DIR …",
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(lock, 32).decode(errors="replace").strip()
+    owner = _lock(lock)
+    if owner is not None:
         os.close(lock)
         raise StateLocked(
             f"the root folder {paths.root} is owned by process {owner or 'unknown'}",
@@ -229,6 +230,25 @@ def _own(paths: Paths) -> int:
     os.ftruncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
     return lock
+
+
+def _lock(lock: int) -> str | None:
+    """Lock the descriptor; when somebody else has it, the pid that the file names (maybe empty).
+
+    An owner killed between fork and exec of a command leaves its lock to that child, until it calls exec:
+    so one that lives no more is waited for.
+    """
+    deadline = time.monotonic() + _FORKED
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
+        dead = owner.isdigit() and not os.path.exists(f"/proc/{owner}")
+        if not dead or time.monotonic() >= deadline:
+            return owner
+        time.sleep(0.01)
 
 
 def _assemble(

@@ -191,7 +191,9 @@ def exec_(
     sync = LinePipe()
     connection: socket.socket | None = None
     try:
-        folder.mkdir(mode=0o700, parents=True)
+        # The container's own folder is there while it lives: made anew here it would outlast it.
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700)
         _write_private(folder / "process.json", process)
         words = [
             *_shared_words(driver, container, session, folder),
@@ -209,6 +211,8 @@ def exec_(
         if connection is not None:
             connection.close()
         shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # other sessions are in it, or it is gone
+            folder.parent.rmdir()
         if isinstance(error, FileNotFoundError):  # its folders were cleaned up under us
             raise ContainerStopped("the container stopped before the command began") from error
         raise

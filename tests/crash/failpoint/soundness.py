@@ -22,7 +22,7 @@ from vordr.model.state import ContainerState
 from vordr.runtime import cgroups
 
 CALLER = Caller("uid:0", Scope.ADMIN)
-PATIENCE = 6.0
+PATIENCE = 20.0
 _ALIVE = (State.RUNNING, State.PAUSED)
 _TERM = 15
 
