@@ -46,7 +46,8 @@ ENVIRONMENT = {
 }
 # Passed on whole to a program, or to a container by name as the user asked; nothing is decided by it.
 ENVIRONMENT_WHOLE = {"cli/columns.py", "cli/container_options.py", "cli/entry.py", "cli/fast.py",
-                     "cli/fastrun.py", "images/seal.py", "images/skopeo.py", "service/keeper.py", "service/sdnotify.py"}
+                     "cli/fastrun.py", "images/seal.py", "images/skopeo.py", "service/keeper.py",
+                     "service/sdnotify.py"}
 
 MODULES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text(), str(path))
            for path in sorted(PACKAGE.rglob("*.py"))}
