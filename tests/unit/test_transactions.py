@@ -14,6 +14,7 @@ from vordr.model.errors import (
     NameInUse,
     RuntimeFailed,
     StaleState,
+    StateError,
     SubjectBusy,
     UsageError,
     VerificationRejected,
@@ -389,6 +390,18 @@ def test_rm_with_a_process_that_ends_at_once(whole):
     web = whole.run(auto_remove=True)
     eventually(lambda: whole.get(web.id).state is State.REMOVED, "the removal")
     whole.check()
+
+
+def test_who_waits_for_a_removal_that_failed_is_told(memory_path):
+    with whole_engine(memory_path, standing_clock()) as whole:
+        whole.world.fail("discard")
+        web = whole.run(auto_remove=True)
+        whole.world.end(web.id, 3)
+        whole.wait_state(State.STOPPED)
+        waiting = whole.begin(lambda: whole.do("wait", condition="removed"))
+        eventually(lambda: whole.engine.host.clock.advance(10) or waiting.over, "the end of the wait")
+        with pytest.raises(StateError, match="was not removed"):
+            waiting.result()
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,8 @@ from vordr.runtime import doctor as examination
 from vordr.runtime.logs import LogLine as LogRecord
 from vordr.runtime.logs import LogStop, read_log
 
+# How long after its end a --rm container may still be there, in µs.
+REMOVAL_PATIENCE: Final = 30_000_000
 ALIVE = (State.RUNNING, State.PAUSED)
 # Characters of a log in one answer, with room for the frame's limit; bytes of a line in one piece.
 _LARGEST_ANSWER = 16 * 1024 * 1024
@@ -159,6 +161,7 @@ def wait(host: Host, call: Call, args: arguments.WaitArgs) -> Reply:
             now = container_by_id(host.journal, container.id)
             if _is_over(now, removed=removed):
                 return Reply(answers.WaitAnswer(code=(now or _trashed(host, container)).exit_code))
+            _refuse_left_over(host, now)
             host.changes.wait(timeout=5.0)
         if call.cancelled.is_set():
             raise StateError("the caller went away")
@@ -168,6 +171,16 @@ def _is_over(now: ContainerState | None, *, removed: bool) -> bool:
     if now is None or now.state is State.REMOVED:
         return True
     return not removed and now.state not in ALIVE
+
+
+def _refuse_left_over(host: Host, now: ContainerState | None) -> None:
+    """A removal that should have followed the end by itself and did not will not come any more."""
+    if now is None or not now.spec.auto_remove or now.state is not State.STOPPED or now.finished is None:
+        return
+    if host.now_us() - now.finished > REMOVAL_PATIENCE:
+        raise StateError(
+            f"{now.name} ended with code {now.exit_code}, and was not removed", remedy=f"vordr rm {now.name}",
+            details={"exit_code": now.exit_code})
 
 
 def _last_seen(host: Host, given: str) -> ContainerState:
