@@ -16,8 +16,6 @@ import msgspec
 
 from vordr.model.lifecycle import Fidelity
 
-LARGEST_INTEGER: Final = 2**53 - 1
-
 
 class Kind(StrEnum):
     BEGIN = "begin"

@@ -7,7 +7,7 @@ trio's classes without a public constructor, and a test walks the code for other
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Final, Never, final
+from typing import Any, Never, final
 
 
 class _Closed(type):
@@ -65,6 +65,3 @@ class Verdict(metaclass=_Closed):
             for e in self.evidence
         ]
         return plain
-
-
-STRICT: Final = "strict"

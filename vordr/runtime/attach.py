@@ -19,7 +19,6 @@ from vordr.runtime.identifiers import check_id, check_session
 
 LONGEST_PACKET: Final = 8192
 _WIN_RESIZE_EVENT: Final = 1
-_REOPEN_LOGS_EVENT: Final = 2
 # conmon ≥ 2.2 refuses more.
 _LARGEST_SIDE: Final = 1000
 
@@ -65,11 +64,6 @@ def resize(paths: Paths, container: str, rows: int, columns: int, session: str |
     if not (0 < rows <= _LARGEST_SIDE and 0 < columns <= _LARGEST_SIDE):
         raise UsageError(f"impossible terminal size {rows} × {columns}")
     _control(_folder(paths, container, session), f"{_WIN_RESIZE_EVENT} {rows} {columns}\n")
-
-
-def reopen_log(paths: Paths, container: str) -> None:
-    """Let conmon open its log file anew, after the file was moved away."""
-    _control(_folder(paths, container, None), f"{_REOPEN_LOGS_EVENT} 0 0\n")
 
 
 def _folder(paths: Paths, container: str, session: str | None) -> Path:

@@ -16,7 +16,6 @@ IN_MOVED_TO: Final = 0x80
 IN_DELETE: Final = 0x200
 IN_DELETE_SELF: Final = 0x400
 IN_MOVE_SELF: Final = 0x800
-IN_Q_OVERFLOW: Final = 0x4000
 
 _EVENT: Final = struct.Struct("iIII")
 _libc: Final = ctypes.CDLL(None, use_errno=True)
