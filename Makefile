@@ -42,6 +42,7 @@ venv: $(STAMPS)/python
 $(STAMPS)/python: setup.cfg pyproject.toml | deps
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m compileall -q vordr
 	@mkdir -p $(STAMPS) && touch $@
 
 demo: venv
@@ -61,7 +62,8 @@ lint: venv
 	@$(BIN)/lint-imports --no-cache
 
 bench: venv
-	@$(SUDO) $(BIN)/python benchmarks/run.py
+	@$(BIN)/python -m compileall -q vordr
+	@$(SUDO) $(BIN)/python benchmarks/run.py --all --record
 
 proofs: deps
 	@$(MAKE) --no-print-directory -C proofs

@@ -26,7 +26,6 @@ sys.path.insert(0, str(HERE.parent))
 from fakeworld import PATIENCE, FakeWorld  # noqa: E402 - found by the path of this file
 from whole_engine import Whole, facts, planted  # noqa: E402 - likewise
 
-from vordr.actors import revival  # noqa: E402 - likewise
 from vordr.actors.clock import SystemClock  # noqa: E402 - likewise
 from vordr.engine.composition import Composition  # noqa: E402 - likewise
 from vordr.engine.local import LocalEngine  # noqa: E402 - likewise
@@ -303,7 +302,6 @@ def service(rest: list[str]) -> None:
 
 
 def main() -> None:
-    revival.REVIVAL = 0.1  # type: ignore[misc]  # an actor of a stopped engine does not come again
     match sys.argv[1:]:
         case ["acts", folder, fault, act]:
             print(acts(Path(folder), FAULTS[fault], ACTS[act]))

@@ -17,6 +17,7 @@ import failing_disk
 import msgspec
 import pytest
 import whole_engine
+from failpoint import faults
 
 from vordr.engine.remote import RemoteEngine
 from vordr.gatekeeper.keys import load_host_key
@@ -30,18 +31,13 @@ PROGRAM = failing_disk.__file__
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    built = tmp_path_factory.mktemp("faultfs") / "faultfs.so"
-    source = Path(PROGRAM).with_name("faultfs.c")
-    subprocess.run(
-        ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", built, source, "-ldl",
-         "-lpthread"], check=True)
-    return built
+    return faults.build(tmp_path_factory.mktemp("faultfs"))
 
 
 @pytest.fixture
 def failing(library: Path, memory_path: Path) -> dict[str, str]:
     """The environment in which what lies below memory_path is on a failing disk."""
-    return {**os.environ, "LD_PRELOAD": str(library), "FAULTFS_ROOT": str(memory_path)}
+    return faults.environment(library, memory_path)
 
 
 def run(environment: dict[str, str], *words: object, prefix: tuple[str, ...] = ()) -> list[str]:

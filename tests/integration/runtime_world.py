@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -13,11 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from vordr.model.paths import Paths
 from vordr.model.spec import ContainerSpec, IdRange
 from vordr.model.state import ImageConfig
 from vordr.model.verdict import Verdict
-from vordr.runtime import cgroups, cleanup, conmon, ociconfig, seccomp, users
+from vordr.runtime import attach, cgroups, cleanup, conmon, ociconfig, seccomp, users
 from vordr.runtime.driver import Driver, choose
 from vordr.runtime.etcfiles import write_etc_files
 from vordr.runtime.exits import ExitNotice, ExitWatcher
@@ -76,6 +79,7 @@ class World:
         self.paths = Paths(home / "root", home / "run")
         self.driver = driver or choose(facts, self.paths)
         self.made: list[str] = []
+        self.waiting: dict[str, conmon.Waiting] = {}
         self.exits: dict[str, ExitNotice] = {}
         self._exited = threading.Condition()
         self.watcher = ExitWatcher(self.paths.exits, self._on_exit)
@@ -119,23 +123,28 @@ class World:
         )
         return container, conmon.write_bundle(self.paths, container, config), spec
 
-    def create(self, *command: str, **wishes: Any) -> tuple[str, conmon.ConmonHandle]:
+    def create(self, *command: str, **wishes: Any) -> str:
+        """A container whose conmon waits; :meth:`start` lets its process run."""
         container, bundle, spec = self.prepare(*command, **wishes)
-        return container, conmon.create(
-            self.paths,
-            container,
-            bundle,
-            self.driver,
-            tty=spec.tty,
-            stdin=spec.stdin,
-            log=self.paths.log(container),
-            verdict=some_verdict(),
-        )
+        self.hold(container, bundle, spec)
+        return container
+
+    def hold(self, container: str, bundle: Path, spec: ContainerSpec) -> conmon.Waiting:
+        self.waiting[container] = conmon.prepare(
+            self.paths, container, bundle, self.driver, tty=spec.tty, stdin=spec.stdin,
+            log=self.paths.log(container))
+        return self.waiting[container]
+
+    def start(self, container: str) -> conmon.ConmonHandle:
+        return conmon.run(self.waiting.pop(container), some_verdict())
+
+    def begin(self, *command: str, **wishes: Any) -> tuple[str, conmon.ConmonHandle]:
+        container = self.create(*command, **wishes)
+        return container, self.start(container)
 
     def run(self, *command: str, **wishes: Any) -> tuple[int | None, str]:
         """Run to the end: exit code and log."""
-        container, _ = self.create(*command, **wishes)
-        self.driver.start(container)
+        container, _ = self.begin(*command, **wishes)
         return self.wait(container).code, self.log_text(container)
 
     def shell(self, script: str, **wishes: Any) -> str:
@@ -153,6 +162,8 @@ class World:
 
     def close(self) -> None:
         try:
+            for waiting in self.waiting.values():
+                waiting.abandon()
             for container in self.made:
                 cleanup.reap(self.paths, container, self.driver)
         finally:
@@ -172,3 +183,29 @@ def open_world(facts: HostFacts | None = None) -> Iterator[World]:
             world.close()
     finally:
         shutil.rmtree(home)
+
+
+FOREVER = ("/bin/sleep", "600")
+
+
+@pytest.fixture(scope="module", name="world")
+def runtime_world() -> Iterator[World]:
+    if os.geteuid() != 0:
+        pytest.fail("needs root")
+    with open_world() as opened:
+        yield opened
+
+
+@pytest.fixture(name="sleeper")
+def runtime_sleeper(world: World) -> str:
+    container, _ = world.begin(*FOREVER)
+    return container
+
+
+def packets(connection: socket.socket) -> dict[int, bytes]:
+    """All output of an attach socket until its end, by stream."""
+    found: dict[int, bytes] = {}
+    connection.settimeout(20)
+    while packet := connection.recv(attach.LONGEST_PACKET + 1):
+        found[packet[0]] = found.get(packet[0], b"") + packet[1:]
+    return found

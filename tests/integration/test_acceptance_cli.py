@@ -122,6 +122,20 @@ def test_a_terminal_that_is_none_is_refused(world: Instance) -> None:
     world.vordr("inspect", "noterm", code=71)
 
 
+# -- where the answer goes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("ps",), ("history",), ("--json", "ps"), ("images",)])
+def test_an_answer_that_cannot_be_written_is_one_line_and_no_success(
+    world: Instance, words: tuple[str, ...]
+) -> None:
+    with open("/dev/full", "w") as full:
+        asked = world.start(*words, stdout=full)
+        _, err = asked.communicate(timeout=30)
+    assert asked.returncode == 1 and "No space left on device" in err
+    assert len(err.splitlines()) == 1, err
+
+
 # -- pipes ---------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import pytest
 from images_world import IDS
 
 from vordr.images import generations
-from vordr.model.errors import LayerSpaceExhausted, StateError
+from vordr.model.errors import LayerSpaceExhausted, RuntimeFailed, StateError
 from vordr.model.paths import Paths
 
 
@@ -33,6 +33,13 @@ def test_a_new_generation_is_empty_and_owned_by_the_range(paths: Paths) -> None:
         0o700,
         0o700,
     )
+
+
+def test_what_is_not_there_cannot_be_made_durable(paths: Paths) -> None:
+    generations.open_generation(paths, "c", 1, IDS)
+    generations.make_durable(paths, "c", 1)
+    with pytest.raises(RuntimeFailed, match="generation 2"):
+        generations.make_durable(paths, "c", 2)
 
 
 def test_opening_again_is_harmless_while_empty_and_refused_when_not(paths: Paths) -> None:

@@ -84,7 +84,8 @@ def test_warmth_ends_by_itself_and_one_thread_keeps_it() -> None:
 CRUN_TESTS = (
     "calls_for or user_of_the_host or every_namespace or privileges or refused_with_the_errno"
     " or signal_from_outside or paused or told_apart or quietly or attached_before or terminal or exec"
-    " or reap_kills or killed_conmon or read_only or init or missing_working"
+    " or reap_kills or killed_conmon or before_its_conmon or abandoned or ends_at_once"
+    " or read_only or init or missing_working"
 )
 
 
@@ -93,7 +94,8 @@ def test_crun_passes_the_same_tests_under_cgroup_v2_alone() -> None:
     script = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
     here = Path(__file__).parent
     within = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
-    tests = [str(here / "test_runtime_containers.py"), "-k", CRUN_TESTS]
+    files = [str(here / f"test_runtime_{part}.py") for part in ("containers", "conmon")]
+    tests = [*files, "-k", CRUN_TESTS]
     words = [*within, sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(words, capture_output=True, text=True, timeout=150, cwd=here.parents[1])
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -35,7 +35,7 @@ def receipt(seq: int = 7) -> answers.Receipt:
     return answers.Receipt(txn=TXN, seq=seq)
 
 
-def container(name: str = "web", state: State = State.RUNNING, **fields: Any) -> ContainerState:
+def container(name: str = "web", state: State = State.RUNNING, **fields: Any) -> answers.ShownContainer:
     ids = {"web": "1", "db": "2"}
     base: dict[str, Any] = {
         "id": (ids.get(name, "c") + "0f" * 32)[:64], "name": name, "image": MANIFEST,
@@ -49,7 +49,7 @@ def container(name: str = "web", state: State = State.RUNNING, **fields: Any) ->
     made = base | fields
     spec = made["spec"]
     entrypoint = spec.entrypoint or ()
-    return ContainerState(**({"arguments": (*entrypoint, *spec.command)} | made))
+    return answers.ShownContainer(**({"arguments": (*entrypoint, *spec.command)} | made))
 
 
 def image(*names: str, **fields: Any) -> ImageState:

@@ -7,7 +7,7 @@ from fakeworld import FakeWorld
 from whole_engine import Whole, eventually, planted, standing_clock, whole_engine
 
 from vordr.actors.script import KILL_PATIENCE
-from vordr.model.errors import ContainerNotFound, RuntimeFailed, StaleState
+from vordr.model.errors import ContainerNotFound, IllegalTransition, RuntimeFailed, StaleState
 from vordr.model.lifecycle import State
 from vordr.model.records import ActStatus, Cause
 
@@ -77,7 +77,7 @@ def test_an_exit_in_any_phase_of_a_step_leaves_agreement(whole, op, phase):
     whole.world.trap(method, end, after=phase == "after")
     try:
         whole.do(op)
-    except RuntimeFailed:
+    except IllegalTransition:
         assert op == "pause"
     assert gone.is_set()
     eventually(lambda: whole.get().state is (State.RUNNING if op == "restart" else State.STOPPED), "the end")
@@ -267,7 +267,7 @@ def test_an_actor_that_fails_too_often_is_parked_and_its_process_goes_on(whole):
     other = whole.run("other")
     whole.world.fail("observe", Bug(), times=1000)
     whole.world.end(web.id, sure=False)
-    eventually(lambda: whole.host.containers.parked(web.id), "a parked actor")
+    eventually(lambda: whole.do("inspect").container.parked, "a parked actor")
     assert whole.world.places[web.id].process is not None
     whole.do("stop", "other")
     whole.world._traps.clear()

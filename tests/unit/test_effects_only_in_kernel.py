@@ -85,7 +85,7 @@ def test_only_the_kernel_module_uses_what_changes_the_host() -> None:
 
 def test_the_walk_sees_what_the_kernel_module_does() -> None:
     found = set(used(MODULES[KERNEL]))
-    assert {"runtime.conmon.create", "runtime.cleanup.reap", "images.rootfs.mount_rootfs"} <= found
+    assert {"runtime.conmon.run", "runtime.cleanup.reap", "images.rootfs.mount_rootfs"} <= found
 
 
 def last_name(node: ast.expr) -> str:
@@ -134,7 +134,7 @@ def test_only_decide_issues_verdicts_and_nobody_makes_one_by_the_back_door() -> 
 
 def test_every_process_is_made_with_a_verdict() -> None:
     launching = [(module, call) for module, tree in MODULES.items() for call in calls(tree)
-                 if ast.unparse(call.func) in {"conmon.create", "rootfs.mount_rootfs"}]
+                 if ast.unparse(call.func) in {"conmon.run", "rootfs.mount_rootfs"}]
     assert {module for module, _ in launching} == {KERNEL}
     assert len(launching) == 2
     for _, call in launching:

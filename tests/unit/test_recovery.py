@@ -162,7 +162,7 @@ def record(recorder, name):
 @pytest.mark.parametrize("name", ACTS)
 def test_a_crash_at_any_boundary_is_as_if_the_act_had_not_been_or_had_been(recorder, name):
     before, after = record(recorder, name)
-    assert len(recorder.crashes) > 3
+    assert len(recorder.crashes) >= 3  # begun, the effect, over
     for crash in recorder.crashes:
         whole = crash.open()
         try:

@@ -131,8 +131,13 @@ def test_a_failed_run_leaves_neither_name_nor_busy_keys(whole):
     assert whole.run().state is State.RUNNING
 
 
-def test_an_interrupted_caller_leaves_nothing_open(whole, monkeypatch):
-    """Ctrl-C in a program that embeds the engine, while a stop waits."""
+@pytest.mark.parametrize(
+    ("act", "status", "steps"),
+    [("restart", ActStatus.ABORTED, ["stop", "revive"]), ("pause", ActStatus.COMMITTED, ["pause"])],
+)
+def test_an_interrupted_caller_leaves_nothing_open(whole, monkeypatch, act, status, steps):
+    """Ctrl-C in a program that embeds the engine: what is not over is taken back, what was done with its
+    last step stands."""
     whole.run()
     perform = whole.host.containers.perform
 
@@ -143,11 +148,27 @@ def test_an_interrupted_caller_leaves_nothing_open(whole, monkeypatch):
 
     monkeypatch.setattr(whole.host.containers, "perform", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        whole.do("pause")
-    assert whole.last().status is ActStatus.ABORTED
-    assert [step.operation for step in whole.last().steps] == ["pause", "resume"]
-    assert whole.get().state is State.RUNNING
+        whole.do(act)
+    assert whole.last().status is status
+    assert [step.operation for step in whole.last().steps] == steps
+    assert whole.get().state is (State.RUNNING if status is ActStatus.ABORTED else State.PAUSED)
     whole.check()
+
+
+def test_a_caller_interrupted_before_anything_began_leaves_no_trace(whole, monkeypatch):
+    whole.run()
+    size = whole.journal.size
+
+    def interrupted(request: Perform, deadline: float):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(whole.host.containers, "perform", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        whole.do("pause")
+    monkeypatch.undo()
+    assert whole.journal.size == size
+    whole.check()
+    assert whole.do("pause").container.state is State.PAUSED
 
 
 # -- illegal, unknown ------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from vordr.actors.inbox import Reply
 from vordr.actors.looking import clearing, looking_behind, taking_over
 from vordr.actors.messages import (
     Ended,
+    Opening,
     Perform,
     Performed,
     Released,
@@ -35,7 +36,7 @@ from vordr.actors.messages import (
 from vordr.actors.pool import Outcome
 from vordr.actors.script import AwaitExit, Findings, Script, Task, Work, script
 from vordr.actors.settle import Settled, settle
-from vordr.actors.sides import SIDE_OPERATIONS, side_work
+from vordr.actors.sides import SIDE_OPERATIONS, lost, side_work
 from vordr.actors.world import ALIVE, Exit, Observed, World
 from vordr.formats import uuid7
 from vordr.model.errors import (
@@ -231,14 +232,14 @@ class ContainerActor(Actor):
         subject = self._subject_of(request.step.args)
         self._check_verdict(request, subject)
         plan = advance(op, before, request.step.args, self._facts(request.txn, Findings()))
-        conditions: dict[str, Any] = {busy_key(self.subject): request.txn}
+        held: dict[str, Any] = {busy_key(self.subject): request.txn}
         if request.verdict is not None:
-            conditions[EPOCH_KEY] = request.verdict.epoch
+            held[EPOCH_KEY] = request.verdict.epoch
         intent = Draft(
             txn=request.txn, kind=Kind.INTENT, cause=request.cause, subject=self.subject, operation=str(op),
             args=step_args(request), before=digest_of(before), inverse=plan.inverse,
             principal=request.principal)
-        self.around.journal.append((intent,), conditions, reserve=request.cause is Cause.RECOVERY)
+        self._append(request.with_opening(intent, held))
         task = Task(op, subject, request.step.args, request.verdict, request.attach)
 
         def finish(found: Findings) -> None:
@@ -353,6 +354,9 @@ class ContainerActor(Actor):
         if self.job is None and self.waiting:
             self._begin(*self.waiting.popleft())
 
+    def _append(self, opening: Opening) -> None:
+        self.around.journal.append(opening.drafts, opening.conditions, reserve=opening.reserve)
+
     # -- outcomes ----------------------------------------------------------------------------------
 
     def _facts(self, txn: str, found: Findings) -> Facts:
@@ -369,7 +373,7 @@ class ContainerActor(Actor):
         if found.notes:
             args["notes"] = found.notes
         draft = self._done(request.txn, request.cause, request.principal, op, args, before, result)
-        (record,) = self.around.journal.append((draft,), {}, reserve=True)
+        record, *_ = self.around.journal.append(request.with_closing(draft), {}, reserve=True)
         self._become(op, result)
         self.looked = self.looked and not found.uncleared
         if found.exit is not None and before is not None:
@@ -510,17 +514,13 @@ class ContainerActor(Actor):
             txn=request.txn, kind=Kind.INTENT, cause=request.cause, subject=self.subject,
             operation=request.step.operation, args=step_args(request), before=digest_of(container),
             principal=request.principal)
-        self.around.journal.append((intent,), {})
+        self._append(request.with_opening(intent, {}))
         reply = self.defer()
         self.spawn_effect(work, lambda outcome: _SideDone(request, reply, outcome))
 
     def _side_lost(self, request: Settle, reply: Reply) -> None:
         """The actor crashed under an exec or a signal: nobody can know whether it was done. Say so."""
-        error = RuntimeFailed(f"nobody knows whether the {request.step.operation} was done")
-        failed = Draft(
-            txn=request.txn, kind=Kind.FAILED, cause=Cause.RECOVERY, subject=self.subject,
-            operation=request.step.operation, args={"error": error.to_wire()}, principal=request.principal)
-        self.around.journal.append((failed,), {}, reserve=True)
+        self.around.journal.append((lost(request.txn, request.step, request.principal),), {}, reserve=True)
         reply.set(None)
         self._idle()
 
@@ -542,5 +542,5 @@ class ContainerActor(Actor):
         digest = digest_of(self.container)
         draft = Draft(kind=Kind.DONE, before=digest, after=digest, **common,
                       args={"step": request.step.args, "writes": {}, "result": result})
-        (record,) = self.around.journal.append((draft,), {}, reserve=True)
+        record, *_ = self.around.journal.append(request.with_closing(draft), {}, reserve=True)
         done.reply.set(Performed(record, result, attach))

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from vordr.actors.childspec import ChildSpec, Restart, Status
+from vordr.actors.childspec import Action, ChildSpec, Decision, Restart
 from vordr.actors.container import ContainerActor, Surroundings
 from vordr.actors.handle import Handle
 from vordr.actors.messages import Ended, Perform, Performed, Released, Settle
@@ -28,7 +28,10 @@ _ALREADY = ("already_started", "already_present")
 
 
 class ContainerDirectory:
-    """Starts an actor for a container when it is first needed; ends it when the container is gone."""
+    """Starts an actor for a container when it is first needed; ends it when the container is gone.
+
+    ``parked`` is why those whose actor failed too often are: for looking, without asking the supervisor.
+    """
 
     def __init__(self, supervisor: SupervisorRef, journal: Any, around: Callable[[], Surroundings]) -> None:
         self.supervisor = supervisor
@@ -37,6 +40,7 @@ class ContainerDirectory:
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._in_use: Counter[str] = Counter()
+        self.parked: dict[str, str] = {}
 
     def handle(self, container: str) -> Handle:
         """The handle of the container's actor, started when there is none. Raises StartFailed."""
@@ -60,6 +64,8 @@ class ContainerDirectory:
         except SupervisionError as error:
             if error.details.get("why") not in _ALREADY:
                 raise
+        else:
+            self.parked.pop(container, None)
 
     def _retire(self, container: str) -> None:
         """End the actor of a container that is gone, unless a step is under way that brings it back."""
@@ -67,6 +73,7 @@ class ContainerDirectory:
             if container not in self._known or self._in_use[container] or not self._gone(container):
                 return
             self._known.discard(container)
+            self.parked.pop(container, None)
             self.supervisor.terminate_child(container)
             self.supervisor.delete_child(container)
 
@@ -77,8 +84,8 @@ class ContainerDirectory:
             self._in_use[container] += 1
         try:
             handle = self.handle(container)
-            if not handle.alive and self.parked(container) is None:
-                await_revival(handle)
+            if not handle.alive and container not in self.parked:
+                await_revival(handle, self.journal)
             yield handle
         finally:
             with self._lock:
@@ -86,25 +93,31 @@ class ContainerDirectory:
                 if not self._in_use[container]:
                     del self._in_use[container]
 
+    def decided(self, decision: Decision) -> None:
+        """Hear of every decision of the supervisors."""
+        if decision.action is Action.PARK:
+            self.parked[decision.child] = str(decision.reason)
+
     def wake(self, container: str) -> None:
-        """Start a parked container actor again."""
+        """Start a parked container actor again, with a clean record; it stays parked where StartFailed is
+        raised."""
         self.supervisor.wake(container)
+        self.parked.pop(container, None)
 
     def children(self) -> list[ChildInfo]:
         return self.supervisor.which_children()
 
-    def parked(self, container: str) -> str | None:
-        """Why the container's actor is parked; None when it is not."""
-        for child in self.children():
-            if child.id == container and child.status is Status.PARKED:
-                return child.why
-        return None
-
     # -- performer of container steps ----------------------------------------------------------------
 
     def perform(self, request: Perform, deadline: float) -> Performed:
-        with self._using(_id(request.step.subject)) as handle:
-            answer = handle.ask(request, timeout=deadline)
+        container = _id(request.step.subject)
+        try:
+            with self._using(container) as handle:
+                answer = handle.ask(request, timeout=deadline)
+        except VordrError:
+            if request.opening is not None and self._gone(container):
+                self._retire(container)  # nothing began, so nobody will tell of its end
+            raise
         assert isinstance(answer, Performed)
         return answer
 
@@ -133,6 +146,8 @@ class ContainerDirectory:
 
     def ended(self, container: str, exit: Exit) -> None:
         """The exit watcher saw the end of a process; an exit of nobody we know is left where it lies."""
+        if self.journal.ended:
+            return  # its file stays where it lies, for the next engine
         if not self._gone(container) and self.journal.get(container_key(container)) is not None:
             self._tell(container, Ended(exit))
 

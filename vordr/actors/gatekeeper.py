@@ -11,13 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from vordr.actors import trusting
 from vordr.actors.actor import Actor
 from vordr.actors.handle import Handle
 from vordr.formats import uuid7
 from vordr.formats.digests import sha256_digest
 from vordr.gatekeeper import policy as policies
 from vordr.gatekeeper import trust as trusts
-from vordr.gatekeeper.decide import Mode, Report, decide, report
+from vordr.gatekeeper.decide import Mode, Report, decide, explain, report
+from vordr.gatekeeper.demands import Line
+from vordr.gatekeeper.evidence import NOTHING, Beside
 from vordr.gatekeeper.policy import Policy
 from vordr.gatekeeper.subject import Subject
 from vordr.gatekeeper.trust import TrustStore
@@ -34,10 +37,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Judge:
-    """Decide on ``subject`` with ``bundle`` (None: there is none). Answered with a Verdict or a refusal."""
+    """Decide on ``subject`` with ``bundle`` (None: there is none) and what lies beside it. Answered with a
+    Verdict or a refusal."""
 
     subject: Subject
     bundle: bytes | None
+    beside: Beside = NOTHING
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,16 @@ class Tell:
     subject: Subject
     bundle: bytes | None
     mode: Mode
+    beside: Beside = NOTHING
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Report on ``subject``, and on every demand of the policy's scopes; answered with a Report and Lines."""
+
+    subject: Subject
+    bundle: bytes | None
+    beside: Beside
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class _File(Generic[_T]):
 
 
 class GatekeeperActor(Actor):
-    """Asked: Judge, Tell, Look."""
+    """Asked: Judge, Tell, Explain, Look."""
 
     def __init__(self, paths: Paths, journal: Any, entropy: Callable[[], bytes]) -> None:
         super().__init__()
@@ -100,11 +115,16 @@ class GatekeeperActor(Actor):
 
     def receive(self, message: object) -> object:
         match message:
-            case Judge(subject, bundle):
-                return self._judge(subject, bundle)
-            case Tell(subject, bundle, mode):
+            case Judge(subject, bundle, beside):
+                return self._judge(subject, bundle, beside)
+            case Tell(subject, bundle, mode, beside):
                 trusted = self._look()
-                return report(subject, bundle, trusted.store, trusted.policy, self.clock.now_us(), mode)
+                return report(
+                    subject, bundle, trusted.store, trusted.policy, self.clock.now_us(), mode, beside)
+            case Explain(subject, bundle, beside):
+                trusted = self._look()
+                return explain(
+                    subject, bundle, trusted.store, trusted.policy, self.clock.now_us(), beside)
             case Look():
                 return self._look()
         raise StateError(f"the gatekeeper does not understand {type(message).__name__}")
@@ -113,35 +133,43 @@ class GatekeeperActor(Actor):
         if not self.paths.trust_store.exists():
             raise TrustStoreMissing(f"there is no trust store in {self.paths.trust}: nobody is trusted yet")
         store, policy = self.trust.read(), self.policy.read()
+        digest = trusting.digests(store.digest, policy.digest)
+        if self._known(digest):
+            return Trusted(store, policy, int(self.journal.get(EPOCH_KEY) or 0))
         epoch = int(self.journal.get(EPOCH_KEY) or 0)
-        digest = f"{store.digest} {policy.digest}"
-        if self.journal.get("trust/digest") != digest:
-            epoch = self._record_change(digest, epoch)
-        return Trusted(store, policy, epoch)
+        if trusting.being_made(self.journal) == digest:
+            # Saved, and about to be recorded: what is judged by it holds from that record on.
+            return Trusted(store, policy, epoch + 1)
+        if self._known(digest):  # it was being recorded a moment ago
+            return Trusted(store, policy, int(self.journal.get(EPOCH_KEY) or 0))
+        return Trusted(store, policy, self._record_change(digest))
 
-    def _record_change(self, digest: str, epoch: int) -> int:
+    def _known(self, digest: str) -> bool:
+        return bool(self.journal.get(trusting.DIGEST_KEY) == digest)
+
+    def _record_change(self, digest: str) -> int:
         """Somebody with root changed trust or policy beside us: say so, and begin a new epoch."""
         txn = uuid7.uuid7(self.clock.now_us() // 1000, self.entropy())
         common: dict[str, Any] = {
-            "txn": txn, "cause": Cause.ACT, "subject": "trust", "operation": "trust_changed",
+            "txn": txn, "cause": Cause.ACT, "subject": trusting.SUBJECT, "operation": "trust_changed",
             "principal": "host"}
         args = {"summary": "trust or policy changed", "plan": [], "reversible": False}
-        writes = {EPOCH_KEY: epoch + 1, "trust/digest": digest}
+        writes, condition = trusting.next_epoch(self.journal, digest)
         self.journal.append((
             Draft(kind=Kind.BEGIN, args=args, **common),
             Draft(kind=Kind.DONE, args={"step": {}, "writes": writes}, **common),
-            Draft(kind=Kind.COMMIT, **common)), {EPOCH_KEY: epoch or None})
-        return epoch + 1
+            Draft(kind=Kind.COMMIT, **common)), condition)
+        return int(writes[EPOCH_KEY])
 
-    def _judge(self, subject: Subject, bundle: bytes | None) -> Verdict:
+    def _judge(self, subject: Subject, bundle: bytes | None, beside: Beside) -> Verdict:
         trusted = self._look()
         now = self.clock.now_us()
         key = (subject.manifest, _digest(bundle), trusted.store.digest, trusted.policy.digest,
-               str(trusted.epoch))
+               str(trusted.epoch), *_kept(beside, trusted.policy))
         known = self.verdicts.get(key)
         if known is not None and known.decided <= now < known.expires:
             return known
-        verdict = decide(subject, bundle, trusted.store, trusted.policy, now, trusted.epoch)
+        verdict = decide(subject, bundle, trusted.store, trusted.policy, now, trusted.epoch, beside)
         if len(self.verdicts) >= MOST_REMEMBERED:
             self.verdicts.clear()
         self.verdicts[key] = verdict
@@ -152,20 +180,36 @@ def _digest(bundle: bytes | None) -> str:
     return "none" if bundle is None else sha256_digest(bundle)
 
 
+def _kept(beside: Beside, policy: Policy) -> tuple[str, ...]:
+    """All of ``beside`` that a verdict rests on: nothing, where no scope looks at it."""
+    if not policy.scopes:
+        return ()
+    return (*beside.names, "/", *(piece.digest for piece in beside.pieces), "/", *beside.lost)
+
+
 class GatekeeperClient:
     """Asks the gatekeeper from any thread. Raises what it refuses with."""
 
     def __init__(self, handle: Handle) -> None:
         self.handle = handle
 
-    def judge(self, subject: Subject, bundle: bytes | None) -> Verdict:
-        verdict = self.handle.ask(Judge(subject, bundle), timeout=ASK_DEADLINE)
+    def judge(self, subject: Subject, bundle: bytes | None, beside: Beside = NOTHING) -> Verdict:
+        verdict = self.handle.ask(Judge(subject, bundle, beside), timeout=ASK_DEADLINE)
         assert isinstance(verdict, Verdict)
         return verdict
 
-    def report(self, subject: Subject, bundle: bytes | None, mode: Mode) -> Report:
-        told = self.handle.ask(Tell(subject, bundle, mode), timeout=ASK_DEADLINE)
+    def report(
+        self, subject: Subject, bundle: bytes | None, mode: Mode, beside: Beside = NOTHING
+    ) -> Report:
+        told = self.handle.ask(Tell(subject, bundle, mode, beside), timeout=ASK_DEADLINE)
         assert isinstance(told, Report)
+        return told
+
+    def explain(
+        self, subject: Subject, bundle: bytes | None, beside: Beside
+    ) -> tuple[Report, tuple[Line, ...]]:
+        told: tuple[Report, tuple[Line, ...]] = self.handle.ask(
+            Explain(subject, bundle, beside), timeout=ASK_DEADLINE)
         return told
 
     def trusted(self) -> Trusted:

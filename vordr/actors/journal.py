@@ -163,6 +163,16 @@ class JournalClient:
         self._handle.tell(Append((draft,)))
 
     @property
+    def stopped(self) -> str | None:
+        """Why it can write no more, since the disk failed; None where it can, or was closed."""
+        return self._store.stopped
+
+    @property
+    def ended(self) -> bool:
+        """True once it stopped or was closed, which is for good."""
+        return self.stopped is not None or not self._handle.alive
+
+    @property
     def size(self) -> int:
         """Number of records."""
         return self._store.size

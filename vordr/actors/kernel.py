@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from vordr.model.records import image_key
 from vordr.model.spec import IdRange
 from vordr.model.state import ContainerState, ImageState, Seal
 from vordr.model.verdict import Verdict
-from vordr.runtime import attach as attaching
 from vordr.runtime import cgroups, cleanup, conmon, etcfiles, ociconfig, seccomp, users
 from vordr.runtime.driver import Driver, RuntimeStatus
 from vordr.runtime.exits import ExitWatcher, read_exit
@@ -110,6 +110,9 @@ class KernelWorld:
         generations.discard(self._dropped(container) / str(number))
         generations.open_generation(self.paths, container.id, number, self._ids(container))
 
+    def _keep(self, container: ContainerState, number: int) -> None:
+        generations.make_durable(self.paths, container.id, number)
+
     def drop_generation(self, container: ContainerState, number: int) -> None:
         generations.drop_generation(self.paths, container.id, number, self._dropped(container))
 
@@ -136,25 +139,29 @@ class KernelWorld:
         driver = self.driver
         descriptors = self._open_layers(image)
         try:
-            merged = rootfs.mount_rootfs(
-                self.paths, container.id, descriptors, generations, self._ids(container), verdict)
+            rootfs.prepare(self.paths, container.id, self._ids(container))
+            waiting = conmon.prepare(
+                self.paths, container.id, conmon.make_bundle(self.paths, container.id), driver,
+                tty=container.spec.tty, stdin=container.spec.stdin, log=self.paths.log(container.id),
+                leave_stdin_open=container.spec.tty, log_limit=self.log_limit)
+            with ExitStack() as unless_it_runs:
+                unless_it_runs.callback(waiting.abandon)
+                # conmon comes up meanwhile.
+                merged = rootfs.mount_rootfs(
+                    self.paths, container.id, descriptors, generations, self._ids(container), verdict,
+                    prepared=True)
+                conmon.write_bundle(self.paths, container.id, self._config(container, image, merged))
+                self.watcher.adopt(container.id, waiting.ready())
+                connection = waiting.attach() if attach else None
+                if connection is not None:
+                    unless_it_runs.callback(connection.close)
+                # It need not last before the outcome is journalled, and the runtime takes its time.
+                held = conmon.run(waiting, verdict, lambda: self._keep(container, generations[-1]))
+                unless_it_runs.pop_all()
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        bundle = conmon.write_bundle(self.paths, container.id, self._config(container, image, merged))
-        held = conmon.create(
-            self.paths, container.id, bundle, driver, tty=container.spec.tty, stdin=container.spec.stdin,
-            log=self.paths.log(container.id), verdict=verdict, leave_stdin_open=container.spec.tty,
-            log_limit=self.log_limit)
-        self.watcher.adopt(container.id, held.conmon_pid)
-        connection = attaching.connect_attach(self.paths, container.id).detach() if attach else None
-        try:
-            driver.start(container.id)
-        except BaseException:
-            if connection is not None:
-                os.close(connection)
-            raise
-        return Launched(held.container_pid, connection)
+        return Launched(held.container_pid, None if connection is None else connection.detach())
 
     def watch(self, container: ContainerState) -> None:
         """Hear of the end of a living process that an earlier incarnation of the engine started."""
@@ -237,8 +244,9 @@ class KernelWorld:
         self.driver.resume(container.id)
 
     def clear(self, container: ContainerState) -> None:
-        cleanup.reap(self.paths, container.id, self._runtime_of(container))
-        rootfs.unmount_rootfs(self.paths, container.id)
+        cleanup.reap(
+            self.paths, container.id, self._runtime_of(container),
+            lambda: rootfs.unmount_rootfs(self.paths, container.id))
 
     def _runtime_of(self, container: ContainerState) -> Driver | None:
         """The runtime, if there is state of the container: what was never started needs none installed."""

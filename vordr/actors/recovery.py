@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from vordr.actors import trusting
 from vordr.actors.messages import Perform, Settle
-from vordr.actors.sides import SIDE_OPERATIONS
+from vordr.actors.sides import SIDE_OPERATIONS, lost
 from vordr.actors.transaction import STEP_DEADLINE, Plan, Transactions
 from vordr.model.errors import JournalCorrupt, JournalStopped, VordrError
 from vordr.model.records import Act, Cause, Kind, Record, StepDone, act_key
+
+LEFT_OPEN: Final = "left open"
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,28 @@ class Recovery:
         self.transactions = transactions
 
     def run(self) -> list[Recovered]:
-        """End every open transaction, in the order of their begins. Raises JournalStopped, JournalCorrupt."""
-        begun = sorted(self.journal.scan("open/"), key=lambda item: int(item[1]))
-        return [self._attempt(key.removeprefix("open/")) for key, _ in begun]
+        """End every open transaction, in the order of their begins; a change of trust first, since taking
+        others back may need a verdict. Raises JournalStopped, JournalCorrupt."""
+        acts = [self._act(key.removeprefix("open/")) for key, _ in self.journal.scan("open/")]
+        acts.sort(key=lambda act: (all(step.subject != trusting.SUBJECT for step in act.plan), act.seq))
+        return [self.end(act.txn) for act in acts]
 
-    def _attempt(self, txn: str) -> Recovered:
+    def end(self, txn: str) -> Recovered:
+        """End this transaction, which nobody drives any more. Raises JournalStopped, JournalCorrupt."""
         try:
             return self._recover(txn)
         except (JournalStopped, JournalCorrupt):
             raise
         except VordrError as error:
-            return Recovered(txn, self._act(txn).summary, "left open", ({"error": error.to_wire()},))
+            return Recovered(txn, self._act(txn).summary, LEFT_OPEN, ({"error": error.to_wire()},))
+
+    def end_deserted(self, txn: str) -> bool:
+        """End ``txn`` if it was left open in this process; whether it was. It may be left open again."""
+        if not self.transactions.claim_deserted(txn):
+            return False
+        if self.end(txn).how == LEFT_OPEN:
+            self.transactions.desert(txn)
+        return True
 
     def _act(self, txn: str) -> Act:
         return msgspec.convert(self.journal.get(act_key(txn)), Act)
@@ -58,9 +72,12 @@ class Recovery:
     def _recover(self, txn: str) -> Recovered:
         act = self._act(txn)
         going_back = act.takes_back is not None or any(step.compensates is not None for step in act.steps)
-        if act.intent is not None and act.intent.operation not in SIDE_OPERATIONS:
-            settle = Settle(act.txn, act.intent, act.principal, _newest(act), act.takes_back)
-            self.transactions.performer(act.intent.subject).settle(settle, STEP_DEADLINE)
+        if act.intent is not None:
+            if act.intent.operation in SIDE_OPERATIONS:
+                self.journal.append((lost(txn, act.intent, act.principal),), {}, reserve=True)
+            else:
+                settle = Settle(act.txn, act.intent, act.principal, _newest(act), act.takes_back)
+                self.transactions.performer(act.intent.subject).settle(settle, STEP_DEADLINE)
             act = self._act(txn)
         plan = Plan(act.act, act.summary, act.plan, act.principal, act.cause, undoes=act.undoes)
         if going_back:
@@ -87,6 +104,8 @@ class Recovery:
     def _back(self, act: Act, plan: Plan, why: dict[str, Any]) -> Recovered:
         records = [self._record(step) for step in _standing(act.steps)]
         left = self.transactions.compensate(act.txn, act.principal, records)
+        if self.transactions.is_unsettled(act.txn):
+            return Recovered(act.txn, act.summary, LEFT_OPEN, tuple(left))
         args: dict[str, Any] = {"recovered": True, **why}
         if left:
             args["left"] = left

@@ -74,7 +74,7 @@ def plant(
             SupervisorSpec(Strategy.ONE_FOR_ONE, intensity=5, period=10.0, backoff=Backoff(initial=0.05)),
             (
                 ChildSpec(GATEKEEPER, lambda _: GatekeeperActor(paths, client(), entropy)),
-                ChildSpec(IMAGES, lambda _: StoreActor(client(), trash_days)),
+                ChildSpec(IMAGES, lambda _: StoreActor(paths, client(), trash_days)),
             ))
 
     def containers(context: Any) -> Supervisor:
@@ -96,8 +96,9 @@ def plant(
 class ServicePerformer:
     """Performs the steps of images, trust and packing by the images actor."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, journal: Any) -> None:
         self.handle = handle
+        self.journal = journal
 
     def perform(self, request: Perform, deadline: float) -> Performed:
         answer = self.handle.ask(request, timeout=deadline)
@@ -106,7 +107,7 @@ class ServicePerformer:
 
     def settle(self, request: Settle, deadline: float) -> Performed | None:
         """As the actor's; a crashed actor's next incarnation is given time to come."""
-        await_revival(self.handle)
+        await_revival(self.handle, self.journal)
         answer = self.handle.ask(request, timeout=deadline)
         assert answer is None or isinstance(answer, Performed)
         return answer

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from vordr.actors.world import ALIVE, Exit, Launched, Observed, World
 from vordr.model.errors import IllegalTransition, RuntimeFailed, VordrError
-from vordr.model.lifecycle import Op, State
+from vordr.model.lifecycle import Op, State, illegal
 from vordr.model.state import ContainerState
 from vordr.model.verdict import Verdict
 
@@ -76,9 +76,9 @@ def script(world: World, task: Task) -> Script:
         case Op.RESTORE:
             return _simple(lambda: world.recover(c))
         case Op.PAUSE:
-            return _simple(lambda: world.pause(c))
+            return _on_living(world, task, lambda: world.pause(c))
         case Op.RESUME:
-            return _simple(lambda: world.resume(c))
+            return _on_living(world, task, lambda: world.resume(c))
         case Op.START:
             return _start(world, task, int(args["generation"]))
         case Op.REOPEN:
@@ -103,6 +103,18 @@ def _nothing() -> Script:
 
 def _simple(run: Callable[[], None]) -> Script:
     yield Work(run)
+    return Findings()
+
+
+def _on_living(world: World, task: Task, run: Callable[[], None]) -> Script:
+    """Work that needs a process: where it fails since that has ended, the lifecycle's refusal says so."""
+    try:
+        yield Work(run)
+    except RuntimeFailed as error:
+        seen: Observed = yield Work(lambda: world.observe(task.container))
+        if seen.status in ALIVE:
+            raise
+        raise illegal(task.op, State.STOPPED, task.container.name) from error
     return Findings()
 
 
@@ -148,7 +160,11 @@ def _end(world: World, container: ContainerState, signal: int, patience: float) 
     def deliver() -> None:
         world.signal(container, signal)
         if container.state is State.PAUSED and signal != KILL:
-            world.resume(container)
+            try:
+                world.resume(container)
+            except RuntimeFailed:
+                if world.observe(container).status in ALIVE:
+                    raise
 
     found = Findings()
     yield Work(deliver)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from vordr.actors.messages import Perform
-from vordr.actors.world import World
-from vordr.model.errors import ContainerNotFound, ContainerStopped, IllegalTransition
+from vordr.actors.world import ALIVE, World
+from vordr.model.errors import ContainerNotFound, ContainerStopped, IllegalTransition, RuntimeFailed
 from vordr.model.lifecycle import State
+from vordr.model.records import Cause, Draft, Kind, Step
 from vordr.model.state import ContainerState
 
 SIGNAL: Final = "signal"
@@ -17,6 +18,14 @@ SIDE_OPERATIONS: Final = frozenset({SIGNAL, EXEC})
 
 Side = Callable[[], tuple[dict[str, Any], int | None]]
 """Does it; returns the journalled result and a descriptor of an attach socket."""
+
+
+def lost(txn: str, step: Step, principal: str) -> Draft:
+    """The outcome of a step under which something crashed: nobody can know whether it was done."""
+    error = RuntimeFailed(f"nobody knows whether the {step.operation} was done")
+    return Draft(
+        txn=txn, kind=Kind.FAILED, cause=Cause.RECOVERY, subject=step.subject, operation=step.operation,
+        args={"error": error.to_wire()}, principal=principal)
 
 
 def side_work(world: World, container: ContainerState | None, request: Perform) -> Side:
@@ -41,7 +50,13 @@ def side_work(world: World, container: ContainerState | None, request: Perform) 
     session = str(request.step.args["session"])
 
     def execute() -> tuple[dict[str, Any], int | None]:
-        attach = world.execute(container, session, request.payload["exec"], attach=request.attach)
+        try:
+            attach = world.execute(container, session, request.payload["exec"], attach=request.attach)
+        except RuntimeFailed as error:
+            if world.observe(container).status in ALIVE:
+                raise
+            raise ContainerStopped(
+                f"cannot exec: {container.name} stopped before the command began") from error
         return {"session": session}, attach
 
     return execute

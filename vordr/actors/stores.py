@@ -13,22 +13,23 @@ from typing import Any
 
 import msgspec
 
+from vordr.actors import trusting
 from vordr.actors.actor import Actor
 from vordr.actors.inbox import Reply
 from vordr.actors.messages import Perform, Performed, Settle, is_open, standing_outcome, step_args
 from vordr.actors.pool import Outcome
-from vordr.model.errors import StateError, VordrError
+from vordr.model.errors import StaleState, StateError, VordrError
 from vordr.model.image_steps import ImageAdvance, ImageOp, advance_image, image_digest
-from vordr.model.records import Cause, Draft, Kind, image_key, trash_key
+from vordr.model.paths import Paths
+from vordr.model.records import Cause, Draft, Kind, Record, image_key, trash_key
 from vordr.model.state import ImageState, Seal, TrashItem
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a step's work made: seals of an import, projection writes of a trust change, words."""
+    """What a step's work made: seals of an import, words."""
 
     seals: tuple[Seal, ...] = ()
-    writes: Mapping[str, Any] | None = None
     result: Mapping[str, Any] | None = None
 
 
@@ -45,8 +46,9 @@ class _Worked:
 class StoreActor(Actor):
     """Journals intent and outcome of image, trust and packing steps around their work."""
 
-    def __init__(self, journal: Any, trash_days: int) -> None:
+    def __init__(self, paths: Paths, journal: Any, trash_days: int) -> None:
         super().__init__()
+        self.paths = paths
         self.journal = journal
         self.trash_days = trash_days
 
@@ -75,7 +77,7 @@ class StoreActor(Actor):
         work: Work = Made if request.compensates is not None else request.payload.get(named, Made)
         self.spawn_effect(work, lambda outcome: _Worked(request, reply, outcome))
 
-    def _advance(self, request: Perform, made: Made) -> ImageAdvance | None:
+    def _advance(self, request: Perform | Settle, made: Made) -> ImageAdvance | None:
         kind, _, manifest = request.step.subject.partition("/")
         if kind != "image":
             return None
@@ -100,24 +102,50 @@ class StoreActor(Actor):
             worked.reply.fail(error)
             return
         made: Made = worked.outcome.value
+        worked.reply.set(Performed(self._done(request, made, request.cause), dict(made.result or {})))
+
+    def _done(self, request: Perform | Settle, made: Made, cause: Cause) -> Record:
+        """Journal that the step happened."""
+        common: dict[str, Any] = {
+            "txn": request.txn, "kind": Kind.DONE, "cause": cause, "subject": request.step.subject,
+            "operation": request.step.operation, "principal": request.principal}
+        if request.step.subject == trusting.SUBJECT:
+            return self._trust_changed(request, common)
         result = self._advance(request, made)
-        writes = dict(made.writes or {}) if result is None else result.writes
-        args: dict[str, Any] = {**step_args(request), "writes": writes}
+        args: dict[str, Any] = {**step_args(request), "writes": {} if result is None else result.writes}
         done = Draft(
-            kind=Kind.DONE, args=args, before=None if result is None else result.before,
+            args=args, before=None if result is None else result.before,
             after=None if result is None else result.after,
             inverse=None if result is None else result.inverse, **common)
-        (record,) = self.journal.append((done,), {}, reserve=True)
-        worked.reply.set(Performed(record, dict(made.result or {})))
+        return self._append(done, {})
+
+    def _trust_changed(self, request: Perform | Settle, common: dict[str, Any]) -> Record:
+        while True:
+            writes, condition = trusting.next_epoch(self.journal, str(request.step.args["digest"]))
+            try:
+                return self._append(
+                    Draft(args={**step_args(request), "writes": writes}, **common), condition)
+            except StaleState:
+                continue  # a change beside us was recorded meanwhile: ours is of the epoch after it
+
+    def _append(self, draft: Draft, conditions: Mapping[str, Any]) -> Record:
+        (record,) = self.journal.append((draft,), conditions, reserve=True)
+        return record  # type: ignore[no-any-return]  # journal is Any here: actors are wired by duck type
 
     def _settle(self, request: Settle) -> Performed | None:
-        """Work cut short left at most files that nothing refers to: it did not happen."""
+        """Work cut short left at most files that nothing refers to: it did not happen. A trust store is
+        there or not."""
         stands = standing_outcome(self.journal, request)
         if stands is not None or not is_open(self.journal, request):
             return stands
+        digest = request.step.args.get("digest")
+        if request.step.subject == trusting.SUBJECT and digest and trusting.stands(self.paths, digest):
+            return Performed(self._done(request, Made(), Cause.RECOVERY))
         image = self.journal.get(image_key(request.step.subject.partition("/")[2]))
         before = None if image is None else image_digest(msgspec.convert(image, ImageState))
-        error = StateError("had not happened when the engine came back")
+        error = StateError(
+            "was cut short: whether its file is there whole, nobody knows"
+            if request.step.subject.startswith("engine/") else "had not happened when the engine came back")
         failed = Draft(
             txn=request.txn, kind=Kind.FAILED, cause=Cause.RECOVERY, subject=request.step.subject,
             operation=request.step.operation, args={"error": error.to_wire()}, before=before,

@@ -1,11 +1,14 @@
 """Transactions: begin (whole plan) → each step → commit, or everything back and abort (design §4).
 
 The coordinator runs on the thread of whoever asks (a request, a restart policy, recovery). It owns no state:
-what it has done stands in the journal, and :mod:`vordr.actors.recovery` finishes what it could not.
+what it has done stands in the journal, and :mod:`vordr.actors.recovery` finishes what it could not. A step
+whose performer is gone for good (the engine closes, its actor is parked) is not guessed at: its transaction
+stays open and holds its subjects until it is recovered.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +17,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from vordr.actors.messages import Perform, Performed, Settle
+from vordr.actors.messages import Opening, Perform, Performed, Settle
+from vordr.actors.sides import SIDE_OPERATIONS
 from vordr.formats import uuid7
+from vordr.journal.batch import refusal
 from vordr.model.errors import (
     ActorDead,
     DeadlineExceeded,
+    JournalStopped,
     StaleState,
     StateError,
     SubjectBusy,
@@ -47,6 +53,8 @@ from vordr.model.verdict import Verdict
 PATIENCE = 60.0
 # A step's effect has deadlines of its own (runtime, exits); this one only finds a wedged actor.
 STEP_DEADLINE = 600.0
+# How many of a crashed performer's successors are asked; its supervisor parks it before (actors.root).
+_SUCCESSORS = 8
 # Between two tries when the world moved under a plan, in seconds: the other one is about to be done.
 _RETRY = 0.005
 
@@ -84,6 +92,15 @@ class Finished:
     attach: int | None = None
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A transaction that has begun: the begin's number, and what became of a first step that went along."""
+
+    seq: int
+    first: tuple[Performed, ...] = ()
+    broken: BaseException | None = None
+
+
 class Performer(Protocol):
     """Something that performs the steps of one kind of subject."""
 
@@ -117,6 +134,7 @@ class Transactions:
         self.entropy = entropy
         self._ended = threading.Condition()
         self._endings = 0
+        self._deserted: set[str] = set()
 
     def new_txn(self) -> str:
         return uuid7.uuid7(self.now_us() // 1000, self.entropy())
@@ -138,7 +156,7 @@ class Transactions:
             try:
                 plan = make()
                 txn = self.new_txn()
-                begun = self._begin(txn, plan)
+                begun = self._begin(txn, plan, check)
             except (SubjectBusy, StaleState) as error:
                 if self.now_us() >= deadline:
                     raise
@@ -157,10 +175,51 @@ class Transactions:
 
     # -- begin -------------------------------------------------------------------------------------
 
-    def _begin(self, txn: str, plan: Plan) -> int:
-        """Append verdicts and begin, holding the subjects and what they claim; the begin's number."""
-        subjects = tuple(dict.fromkeys(step.subject for step in plan.steps))
-        holds = (*subjects, *self._claims(plan)) if plan.holds else ()
+    def _begin(self, txn: str, plan: Plan, check: Check | None) -> _Begun:
+        """Begin, and perform the first step where it takes the begin along (:class:`Opening`).
+
+        What is raised here was raised before anything began.
+        """
+        opening = self._opening(txn, plan)
+        if not (plan.steps and self._takes_along(plan.steps[0])):
+            records = self.journal.append(opening.drafts, opening.conditions, reserve=opening.reserve)
+            return _Begun(records[-1].seq)
+        # Else it would wait in the inbox for longer than anybody's patience.
+        for key, wanted in opening.conditions.items():
+            holder = self.journal.get(key) if key.startswith("busy/") and wanted is None else None
+            if holder is not None:
+                raise refusal(key, None, holder)
+        first: list[Performed] = []
+        broken: BaseException | None = None
+        try:
+            first.append(self.perform(self._request(txn, plan, 0, check, opening), 0))
+        except VordrError as error:
+            broken = error
+        except BaseException as error:  # noqa: BLE001 - raised again when it is known what it left
+            # The one who asked was interrupted: whether it has begun, the step's performer knows.
+            broken = error
+            with contextlib.suppress(VordrError):
+                first += self._under_way(txn, plan, 0, ())
+        value = self.journal.get(act_key(txn))
+        if value is None and broken is not None:
+            raise broken
+        return _Begun(msgspec.convert(value, Act).seq, tuple(first), broken)
+
+    def _takes_along(self, step: Step) -> bool:
+        return step.subject.startswith("container/")
+
+    def _request(
+        self, txn: str, plan: Plan, number: int, check: Check | None, opening: Opening | None = None
+    ) -> Perform:
+        step = plan.steps[number]
+        last = number == len(plan.steps) - 1 and check is None and self._takes_along(step)
+        return Perform(
+            txn, step, plan.cause, plan.principal, self._verdict(plan, step), plan.attach, plan.payload,
+            opening=opening, closing=self._ending(txn, Kind.COMMIT, plan, {}) if last else None)
+
+    def _opening(self, txn: str, plan: Plan) -> Opening:
+        """Verdicts and begin, holding the subjects and what they claim."""
+        holds = (*_subjects(plan), *self._claims(plan)) if plan.holds else ()
         common: dict[str, Any] = {"txn": txn, "cause": plan.cause, "principal": plan.principal}
         args: dict[str, Any] = {
             "summary": plan.summary, "plan": [msgspec.to_builtins(step) for step in plan.steps],
@@ -179,11 +238,8 @@ class Transactions:
         if len(epochs) > 1:
             raise StaleState("the trust store changed while the images of this act were judged")
         conditions.update(dict.fromkeys([EPOCH_KEY] if epochs else [], max(epochs, default=0)))
-        first = subjects[0] if subjects else "engine"
-        drafts.append(Draft(kind=Kind.BEGIN, subject=first, operation=plan.act, args=args, **common))
-        reserve = plan.cause in (Cause.RECOVERY, Cause.EXIT)
-        begun: int = self.journal.append(tuple(drafts), conditions, reserve=reserve)[-1].seq
-        return begun
+        drafts.append(Draft(kind=Kind.BEGIN, subject=_first(plan), operation=plan.act, args=args, **common))
+        return Opening(tuple(drafts), conditions, plan.cause in (Cause.RECOVERY, Cause.EXIT))
 
     def _claims(self, plan: Plan) -> tuple[str, ...]:
         claimed: dict[str, None] = {}
@@ -198,22 +254,23 @@ class Transactions:
 
     # -- steps -------------------------------------------------------------------------------------
 
-    def _drive(self, txn: str, plan: Plan, begun: int, check: Check | None) -> Finished:
-        done: list[Performed] = []
+    def _drive(self, txn: str, plan: Plan, begun: _Begun, check: Check | None) -> Finished:
+        done = list(begun.first)
         try:
-            for step in plan.steps:
-                since = done[-1].record.seq if done else begun
-                request = Perform(
-                    txn, step, plan.cause, plan.principal, self._verdict(plan, step), plan.attach,
-                    plan.payload)
-                done.append(self.perform(request, since))
+            if begun.broken is not None:
+                raise begun.broken
+            for number in range(len(done), len(plan.steps)):
+                since = done[-1].record.seq if done else begun.seq
+                done.append(self.perform(self._request(txn, plan, number, check), since))
             told = {} if check is None else check()
         except VordrError as error:
             self._back(txn, plan, done, error)
             raise
         except BaseException as error:
             # The one who asked was interrupted (Ctrl-C in a program), the step was not.
-            done += self._under_way(txn, plan, begun, done)
+            if begun.broken is None:
+                with contextlib.suppress(VordrError):  # then it is left open
+                    done += self._under_way(txn, plan, begun.seq, done)
             self._back(txn, plan, done, StateError(f"the caller was interrupted: {error!r}"))
             raise
         act = self.end(txn, Kind.COMMIT, plan, told)
@@ -232,10 +289,22 @@ class Transactions:
             return performer.perform(request, _deadline(request.step))
         except (ActorDead, DeadlineExceeded):
             settle = Settle(request.txn, request.step, request.principal, since, request.compensates)
-            settled = performer.settle(settle, _deadline(request.step))
+            settled = self._settle(performer, settle)
             if settled is None:
                 raise
             return settled
+
+    def _settle(self, performer: Performer, settle: Settle) -> Performed | None:
+        """Ask each successor that crashes by it anew, until one answers or is parked."""
+        for _ in range(_SUCCESSORS):
+            try:
+                return performer.settle(settle, _deadline(settle.step))
+            except ActorDead:
+                if (why := self.journal.stopped) is not None:
+                    raise JournalStopped(why)
+                if self.journal.ended:
+                    break
+        return performer.settle(settle, _deadline(settle.step))
 
     def _under_way(
         self, txn: str, plan: Plan, begun: int, done: Sequence[Performed]
@@ -244,8 +313,8 @@ class Transactions:
         if len(done) == len(plan.steps):
             return ()
         step, since = plan.steps[len(done)], done[-1].record.seq if done else begun
-        settled = self.performer(step.subject).settle(
-            Settle(txn, step, plan.principal, since), _deadline(step))
+        settled = self._settle(
+            self.performer(step.subject), Settle(txn, step, plan.principal, since))
         return () if settled is None else (settled,)
 
     def _verdict(self, plan: Plan, step: Step) -> Verdict | None:
@@ -279,33 +348,73 @@ class Transactions:
     # -- the end -----------------------------------------------------------------------------------
 
     def end(self, txn: str, kind: Kind, plan: Plan, args: Mapping[str, Any]) -> Act:
-        """Commit or abort ``txn`` and let go of what it holds."""
-        subjects = tuple(dict.fromkeys(step.subject for step in plan.steps))
-        draft = Draft(
-            txn=txn, kind=kind, cause=plan.cause, subject=subjects[0] if subjects else "engine",
-            operation=plan.act, principal=plan.principal, args=dict(args))
-        self.journal.append((draft,), {}, reserve=True)
-        for subject in subjects:
+        """Commit or abort ``txn``, if its last step has not taken the commit along, and let go of what it
+        holds."""
+        act = self._act(txn)
+        if act.end is None:
+            self.journal.append((self._ending(txn, kind, plan, args),), {}, reserve=True)
+            act = self._act(txn)
+        for subject in _subjects(plan):
             self.performer(subject).released(subject)
         self._announce()
+        return act
+
+    def _act(self, txn: str) -> Act:
         return msgspec.convert(self.journal.get(act_key(txn)), Act)
 
+    def _ending(self, txn: str, kind: Kind, plan: Plan, args: Mapping[str, Any]) -> Draft:
+        return Draft(
+            txn=txn, kind=kind, cause=plan.cause, subject=_first(plan), operation=plan.act,
+            principal=plan.principal, args=dict(args))
+
     def _back(self, txn: str, plan: Plan, done: Sequence[Performed], error: VordrError) -> None:
-        """Take back what was done, newest first, then abort with the reason."""
+        """Take back what was done, newest first, then abort with the reason; leave it open where a step's
+        outcome is not known."""
         attached = _attached(done)
         if attached is not None:
             os.close(attached)
+        if self._act(txn).end is not None:
+            self.end(txn, Kind.ABORT, plan, {})  # committed with its last step: only its caller is gone
+            return
         trouble = self.compensate(txn, plan.principal, [performed.record for performed in done])
+        if self.is_unsettled(txn):
+            self.desert(txn)
+            return
         args: dict[str, Any] = {"error": error.to_wire()}
         if trouble:
             args["left"] = trouble
         self.end(txn, Kind.ABORT, plan, args)
 
+    def is_unsettled(self, txn: str) -> bool:
+        """Whether nobody knows yet what became of a step of ``txn`` that was begun.
+
+        Of a command or a signal nobody ever will: those do not count.
+        """
+        intent = self._act(txn).intent
+        return intent is not None and intent.operation not in SIDE_OPERATIONS
+
+    def desert(self, txn: str) -> None:
+        """Leave ``txn`` open: nobody drives it any more."""
+        self._deserted.add(txn)
+
+    def claim_deserted(self, txn: str) -> bool:
+        """Whether ``txn`` was left open in this process; the one who hears so first recovers it."""
+        try:
+            self._deserted.remove(txn)
+        except KeyError:
+            return False
+        return True
+
     def compensate(self, txn: str, principal: str, done: Sequence[Record]) -> list[dict[str, Any]]:
-        """Run the inverses of ``done`` in reverse; returns what could not be taken back, with the reason."""
+        """Run the inverses of ``done`` in reverse; returns what could not be taken back, with the reason.
+
+        Goes no further where a step is unsettled: it may be the one that stands in the way of the rest.
+        """
         trouble: list[dict[str, Any]] = []
         blocked: set[str] = set()
         for record in reversed(done):
+            if self.is_unsettled(txn):
+                break
             inverse = record.inverse
             if inverse is None or record.subject in blocked:
                 continue
@@ -322,6 +431,15 @@ class Transactions:
         request = Perform(
             txn, step, Cause.RECOVERY, principal, self.fresh_verdict(step), compensates=record.seq)
         self.perform(request, self.journal.last()[0])
+
+
+def _subjects(plan: Plan) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(step.subject for step in plan.steps))
+
+
+def _first(plan: Plan) -> str:
+    """The subject of begin and end."""
+    return plan.steps[0].subject if plan.steps else "engine"
 
 
 def _is_held(error: VordrError) -> bool:

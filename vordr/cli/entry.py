@@ -23,7 +23,14 @@ COMPLETE = "_VORDR_COMPLETE"
 
 def main() -> None:
     """The console script. Exits with the code of :func:`run`."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if "vordr.cli.context" in sys.modules:
+        sys.exit(code)
+    # Only a few words were said over a socket: taking the interpreter down would cost more than they did.
+    import os
+
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str], session: Session | None = None) -> int:
@@ -57,6 +64,11 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
     except BrokenPipeError:
         _silence()
         return BROKEN_PIPE
+    except OSError as error:
+        _silence()
+        why = error.strerror or str(error)
+        print(f"Error [ERR_GENERAL]: the answer cannot be written: {why}", file=sys.stderr)
+        return 1
     finally:
         if own and session is not None:
             session.close()

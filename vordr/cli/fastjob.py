@@ -7,7 +7,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from vordr.cli.fastwire import Line
@@ -24,14 +24,15 @@ class Job:
         self.rest = rest
 
     def ask(
-        self, operation: str, request: bytes, files: Sequence[int] = ()
+        self, operation: str, request: bytes, files: Sequence[int] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> tuple[dict[str, Any], list[int]]:
         """As :meth:`Line.ask`, with the errors of the ordinary way."""
         from vordr.cli import fastwire
 
         show = _Progress() if sys.stderr.isatty() else None
         try:
-            return self.line.ask(request, files, show)
+            return self.line.ask(request, files, show, meanwhile)
         except fastwire.Refused as refused:
             from vordr.engine.remote import rebuild
 

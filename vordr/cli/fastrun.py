@@ -47,7 +47,7 @@ def names_package(image: str) -> bool:
 
 
 def _run(job: Job, request: bytes, files: list[int]) -> int:
-    answer, received = job.ask("run", request, files)
+    answer, received = job.ask("run", request, files, None if job.values.get("detach") else _be_ready)
     for file in files:
         os.close(file)
     container = answer["container"]
@@ -55,6 +55,13 @@ def _run(job: Job, request: bytes, files: list[int]) -> int:
         print(container["id"])
         return 0
     return _follow(job, received, container["id"], container["name"], session=None)
+
+
+def _be_ready() -> None:
+    """Import what attaching needs, which takes as long as the service takes to begin."""
+    from vordr.cli import terminal
+
+    del terminal
 
 
 def prepare_exec(values: dict[str, Any], rest: list[str]) -> Callable[[Job], int] | None:
@@ -74,7 +81,7 @@ def prepare_exec(values: dict[str, Any], rest: list[str]) -> Callable[[Job], int
 
 
 def _exec(job: Job, request: bytes) -> int:
-    answer, received = job.ask("exec", request)
+    answer, received = job.ask("exec", request, (), _be_ready)
     if job.values.get("detach"):
         return 0
     return _follow(job, received, job.rest[0], job.rest[0], session=answer["session"])

@@ -84,8 +84,10 @@ class Line:
     def ask(
         self, request: bytes, files: Sequence[int] = (),
         on_event: Callable[[dict[str, Any]], None] | None = None,
+        meanwhile: Callable[[], object] | None = None,
     ) -> tuple[dict[str, Any], list[int]]:
-        """Send a :func:`frame` and await its answer, and the descriptors that came with it.
+        """Send a :func:`frame` and await its answer, and the descriptors that came with it; ``meanwhile`` is
+        called once the service is at work.
 
         :raises Refused, Gone, Garbled: instead of an answer.
         """
@@ -93,6 +95,8 @@ class Line:
             self._send(request, files)
         except OSError:
             pass  # the service hung up, maybe with a word that says why
+        if meanwhile is not None:
+            meanwhile()
         while True:
             received: list[int] = []
             message = self._receive(received)

@@ -16,7 +16,7 @@ from vordr.cli import wording
 from vordr.cli.units import ps_cells
 from vordr.formats.errors import FormatError
 from vordr.formats.reference import parse
-from vordr.model.answers import DoctorAnswer, InspectAnswer, Receipt
+from vordr.model.answers import DoctorAnswer, InspectAnswer, Receipt, ShownContainer
 from vordr.model.lifecycle import State
 from vordr.model.state import ContainerState, ImageState
 
@@ -129,7 +129,7 @@ def _split_name(name: str) -> tuple[str, str]:
     return bare.familiar(), reference.tag or "<none>"
 
 
-def ps_row(container: ContainerState, now_us: int, *, full: bool) -> dict[str, Any]:
+def ps_row(container: ShownContainer, now_us: int, *, full: bool) -> dict[str, Any]:
     """One container by the names that docker's ``ps --format`` knows. ``full`` cuts nothing."""
     return {
         **ps_cells(container, now_us, full=full),

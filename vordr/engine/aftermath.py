@@ -1,11 +1,17 @@
-"""What follows by itself: restart policies, --rm, and layers whose seal broke. Each is a transaction."""
+"""What follows by itself: restart policies, --rm, and layers whose seal broke. Each is a transaction.
+
+A policy act that finds no room for the moment is tried again, later and later; one that is refused, fails or
+never finds room parks its container with the reason, until somebody wakes it or acts on it.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 from vordr.actors.pool import EffectPool
 from vordr.actors.stores import Made
@@ -15,13 +21,47 @@ from vordr.engine.handlers.containers import check_network
 from vordr.engine.host import Host, entropy
 from vordr.formats import uuid7
 from vordr.images import seal as sealing
-from vordr.model.errors import SealBroken, StateError, VordrError
+from vordr.model.errors import (
+    DeadlineExceeded,
+    InboxFull,
+    JournalFull,
+    JournalStopped,
+    SealBroken,
+    StaleState,
+    StateError,
+    SubjectBusy,
+    VordrError,
+)
 from vordr.model.lifecycle import Op, State
 from vordr.model.records import Cause, Draft, Kind, Step, head_key
-from vordr.model.restart import Decision, Sequel, after_exit
+from vordr.model.restart import FIRST_DELAY, LONGEST_DELAY, Decision, Sequel, after_exit
 from vordr.model.state import ContainerState, Seal
 
 _log = logging.getLogger("vordr.engine")
+
+
+MOST_TRIES: Final = 12
+"""How often a policy act that finds no room is tried: for some five minutes."""
+
+_NO_ROOM: Final = (InboxFull, JournalFull, SubjectBusy, StaleState, DeadlineExceeded)
+
+
+@dataclass(frozen=True)
+class _Sequel:
+    """What is to be done about the end of ``container``, and how often it was tried."""
+
+    container: ContainerState
+    run: Callable[[], None]
+    tried: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Which end it follows: that of this process."""
+        return self.container.id, self.container.process
+
+    @property
+    def act(self) -> str:
+        return "removal" if self.container.spec.auto_remove else "restart"
 
 
 class _ActedOn(StateError):
@@ -35,21 +75,68 @@ class Aftermath:
     def __init__(self, host: Host, pool: EffectPool) -> None:
         self.host = host
         self.pool = pool
+        self._lock = threading.Lock()
+        self._under_way: set[tuple[str, int]] = set()
 
     def after_exit(self, container: ContainerState) -> None:
         """The process of ``container`` ended by itself and is cleaned up: decide what follows.
 
-        Said twice, the second finds the container acted on.
+        Said again while that is under way, or after it was given up, it means nothing.
         """
         decision = after_exit(container)
-        match decision.sequel:
-            case Sequel.REMOVE:
-                self._submit(lambda: self._remove(container))
-            case Sequel.RESTART:
-                self.host.clock.call_later(
-                    decision.delay, lambda: self._submit(lambda: self._restart(container, decision)))
-            case Sequel.NOTHING:
-                return
+        sequel = _Sequel(container, partial(self._carry_out, container, decision))
+        if decision.sequel is Sequel.NOTHING or not self._take_on(sequel):
+            return
+        if decision.delay:
+            self.host.clock.call_later(decision.delay, lambda: self._follow(sequel))
+        else:
+            self._follow(sequel)
+
+    def _carry_out(self, container: ContainerState, decision: Decision) -> None:
+        if decision.sequel is Sequel.REMOVE:
+            self._remove(container)
+        else:
+            self._restart(container, decision)
+
+    def _take_on(self, sequel: _Sequel) -> bool:
+        with self._lock:
+            if sequel.key in self._under_way or self.host.parking.reason(sequel.container) is not None:
+                return False
+            self._under_way.add(sequel.key)
+            return True
+
+    def _let_go(self, sequel: _Sequel) -> None:
+        with self._lock:
+            self._under_way.discard(sequel.key)
+
+    def _follow(self, sequel: _Sequel) -> None:
+        def done(result: object, error: BaseException | None) -> None:
+            if error is None:
+                self._let_go(sequel)
+            else:
+                self._refused(sequel, error)
+
+        try:
+            self.pool.submit(sequel.run, on_done=done)
+        except VordrError as error:
+            self._refused(sequel, error)
+
+    def _refused(self, sequel: _Sequel, error: BaseException) -> None:
+        container, tried = sequel.container, sequel.tried + 1
+        if isinstance(error, JournalStopped) or self.host.journal.ended:
+            return  # so has everything: the next opening decides again
+        if isinstance(error, _NO_ROOM) and tried < MOST_TRIES:
+            wait = min(FIRST_DELAY * 2 ** tried, LONGEST_DELAY)
+            _log.info("%s of %s is tried again in %g s: %s", sequel.act, container.name, wait, error)
+            self.host.clock.call_later(wait, lambda: self._follow(replace(sequel, tried=tried)))
+            return
+        _log.warning("%s of %s by policy failed: %s", sequel.act, container.name, error)
+        self.host.parking.give_up(container, f"{sequel.act} by policy: {error}")
+        self._let_go(sequel)
+        self.host.journal.note(Draft(
+            txn=uuid7.uuid7(self.host.now_us() // 1000, entropy()), kind=Kind.DECISION, cause=Cause.POLICY,
+            subject=f"supervision/{container.id}", operation="park", principal="policy",
+            args={"act": sequel.act, "tried": tried, "reason": str(error)[:500]}))
 
     def _submit(self, run: Callable[[], None]) -> None:
         def done(result: object, error: BaseException | None) -> None:

@@ -14,6 +14,7 @@ from vordr.actors.gatekeeper import GatekeeperClient
 from vordr.actors.transaction import Finished, Transactions
 from vordr.actors.world import World
 from vordr.engine.library import Library
+from vordr.engine.parking import Parking
 from vordr.engine.protocol import Caller, OnEvent, Reply
 from vordr.formats.signature import PublicKey
 from vordr.images.store import ImageStore
@@ -37,6 +38,7 @@ class Host:
     store: ImageStore
     secrets: SecretStore
     containers: ContainerDirectory
+    parking: Parking
     world: World
     facts: HostFacts
     host_key: PublicKey

@@ -6,17 +6,19 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import msgspec
 
 from vordr.actors.gatekeeper import GatekeeperClient
 from vordr.actors.stores import Made, Work
+from vordr.engine import beside
 from vordr.engine.finding import all_images, full_name, image_by_digest
 from vordr.formats import reference
 from vordr.formats.digests import sha256_digest
 from vordr.gatekeeper import durable
+from vordr.gatekeeper.evidence import Beside
 from vordr.gatekeeper.package import CtpReader, open_ctp
 from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Subject
 from vordr.images.layout import ImageContents, parse_image
@@ -27,6 +29,11 @@ from vordr.model.paths import Paths
 from vordr.model.records import Step
 from vordr.model.state import ImageState, Seal
 from vordr.model.verdict import Verdict
+
+_MOST_REMEMBERED: Final = 64
+"""Packages whose small members are kept in memory."""
+_LARGEST_REMEMBERED: Final = 1 << 20
+"""Bytes of the bundle of one of them."""
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -65,7 +72,7 @@ class Library:
         self.gatekeeper = gatekeeper
         self.store = store
         self.now_us = now_us
-        self._read_packages: dict[tuple[int, ...], str] = {}
+        self._packages: dict[tuple[int, ...], CtpReader] = {}
 
     # -- verdicts ----------------------------------------------------------------------------------
 
@@ -87,7 +94,7 @@ class Library:
 
     def judge(self, image: ImageState) -> Verdict:
         """The verdict on an image of the store; raises VerificationRejected, PolicyDenied."""
-        return self.gatekeeper.judge(subject_of(image), self.bundle(image))
+        return self.gatekeeper.judge(subject_of(image), self.bundle(image), beside.read(self.paths, image))
 
     def judge_manifest(self, manifest: str) -> Verdict:
         return self.judge(image_by_digest(self.journal, manifest))
@@ -101,26 +108,47 @@ class Library:
         Raises ImageUnreadable, VerificationRejected, PolicyDenied.
         """
         stamp = _stamp(fd)
-        os.lseek(fd, 0, os.SEEK_SET)
-        reader = open_ctp(fd)
-        verdict = self.gatekeeper.judge(reader.subject, reader.bundle)
+        seen = self._packages.get(stamp)
+        if seen is not None and self.known(seen.subject.manifest) is None:
+            seen = None  # its blobs are wanted again
+        reader = seen or _reader(fd)
+        verdict = self._judge_package(reader)
         reader.verify_release(self.gatekeeper.trusted().store, self.now_us())
         image = self._image_of(reader, verdict)
-        work = self._copying(reader, image, progress)
+        # Of a package that was read before nothing is left to copy from: it is opened again.
+        work = self._copying((lambda: reader) if seen is None else (lambda: _reader(fd)), image, progress)
 
         def steps() -> Planned:
-            known = self._known(image.manifest)
+            known = self.known(image.manifest)
             if known is None:
                 return self._import_steps(image, work)
             return self._describe_steps(known, image, reader.bundle)
 
-        known_already = self._known(image.manifest) is not None
-        if known_already and self._read_packages.get(stamp) != image.manifest:
+        if seen is None and self.known(image.manifest) is not None:
             for digest, size, stream in reader.blobs():
                 progress(f"check {digest[7:19]}", size, None)
                 stream.drain()
-            self._read_packages[stamp] = image.manifest
-        return Incoming(image, steps, lambda: self.gatekeeper.judge(reader.subject, reader.bundle))
+            self._remember(stamp, reader)
+        return Incoming(image, steps, lambda: self._judge_package(reader))
+
+    def beside_package(self, reader: CtpReader) -> Beside:
+        """What is known of a package's image beside its bundle: its own name, and what the store has."""
+        known, own = self.known(reader.subject.manifest), full_name(reader.label.name)
+        if known is None:
+            return Beside((own,))
+        found = beside.read(self.paths, known)
+        return replace(found, names=beside.names_of(known, own))
+
+    def _judge_package(self, reader: CtpReader) -> Verdict:
+        return self.gatekeeper.judge(reader.subject, reader.bundle, self.beside_package(reader))
+
+    def _remember(self, stamp: tuple[int, ...], reader: CtpReader) -> None:
+        """Every byte of the package behind ``stamp`` was read: next time only its verdict is asked again."""
+        if len(reader.bundle) > _LARGEST_REMEMBERED:
+            return
+        if len(self._packages) >= _MOST_REMEMBERED:
+            self._packages.clear()
+        self._packages[stamp] = reader
 
     def _image_of(self, reader: CtpReader, verdict: Verdict) -> ImageState:
         documents = {reader.subject.manifest: reader.manifest, reader.subject.config: reader.config}
@@ -138,12 +166,16 @@ class Library:
             origin="unverified" if verdict is None else verdict.origin,
             attested_by="" if verdict is None else verdict.attested_by)
 
-    def _known(self, manifest: str) -> ImageState | None:
+    def known(self, manifest: str) -> ImageState | None:
+        """The image of the store with this manifest digest; None: there is none."""
         value = self.journal.get(f"images/{manifest}")
         return None if value is None else msgspec.convert(value, ImageState)
 
-    def _copying(self, reader: CtpReader, image: ImageState, progress: Progress) -> Work:
+    def _copying(self, package: Callable[[], CtpReader], image: ImageState, progress: Progress) -> Work:
         def work() -> Made:
+            reader = package()
+            if reader.subject.manifest != image.manifest:
+                raise ImageUnreadable("the package was changed while it was read", remedy="run it again")
             total = image.size
             done = 0
             for digest, size, stream in reader.blobs():
@@ -164,7 +196,7 @@ class Library:
 
     def import_steps(self, image: ImageState, work: Work) -> Planned:
         """Steps that bring ``image`` in, taking its names from those that have them, and their work."""
-        known = self._known(image.manifest)
+        known = self.known(image.manifest)
         if known is None:
             return self._import_steps(image, work)
         names = (*known.names, *(n for n in image.names if n not in known.names))
@@ -205,6 +237,15 @@ class Library:
 
         renamed = msgspec.structs.replace(image, names=names)
         step = Step(subject=subject, operation="describe", args=args)
+        return (*self._renames(renamed), step), {f"describe {subject}": work}
+
+    def change_steps(self, image: ImageState, changes: dict[str, Any], work: Work) -> Planned:
+        """Steps that give an image of the store other names, evidence, or another bundle; none for none."""
+        if not changes:
+            return (), {}
+        subject = f"image/{image.manifest}"
+        renamed = msgspec.structs.replace(image, names=tuple(changes.get("names", image.names)))
+        step = Step(subject=subject, operation="describe", args=changes)
         return (*self._renames(renamed), step), {f"describe {subject}": work}
 
     # -- effects of those steps ----------------------------------------------------------------------
@@ -254,6 +295,11 @@ def check_file(fd: int) -> os.stat_result:
     if not found.st_size:
         raise ImageUnreadable("the package is empty", remedy="vordr pack SOURCE OUTPUT.ctp")
     return found
+
+
+def _reader(fd: int) -> CtpReader:
+    os.lseek(fd, 0, os.SEEK_SET)
+    return open_ctp(fd)
 
 
 def _stamp(fd: int) -> tuple[int, ...]:

@@ -25,9 +25,11 @@ from vordr.engine import settings
 from vordr.engine.aftermath import Aftermath
 from vordr.engine.authority import authorise
 from vordr.engine.composition import KERNEL, Composition, Machine, Surface
+from vordr.engine.finding import all_containers
 from vordr.engine.handlers import HANDLERS
 from vordr.engine.host import Call, Host, entropy
 from vordr.engine.library import Library
+from vordr.engine.parking import Parking
 from vordr.engine.protocol import Caller, Engine, OnEvent, Reply
 from vordr.engine.sweeping import sweep
 from vordr.formats import uuid7
@@ -44,7 +46,6 @@ from vordr.model.errors import (
     UsageError,
     VordrError,
 )
-from vordr.model.lifecycle import State
 from vordr.model.operations import REGISTRY
 from vordr.model.paths import Paths
 from vordr.model.records import Cause, Draft, Kind
@@ -55,6 +56,8 @@ _FOLDERS: Final = (
     ("containers", 0o711), ("trash", 0o711), ("layers", 0o700), ("exits", 0o700), ("bundles", 0o700),
 )
 POLICY_WORKERS: Final = 16
+POLICY_PATIENCE: Final = 5.0
+"""Seconds that a closing engine gives to policy acts under way; the next opening ends those left open."""
 # Seconds from fork to exec at most, on a host that is busy.
 _FORKED: Final = 2.0
 _log = logging.getLogger("vordr.engine")
@@ -122,9 +125,8 @@ class LocalEngine(Engine):
         for recovered in self.recovered:
             _log.warning("recovery: %s: %s %s", recovered.summary, recovered.how, list(recovered.left) or "")
         sweep(host.paths, host.journal)
-        for key, value in list(host.journal.scan("containers/")):
-            if value["state"] != State.REMOVED:
-                self._take_over(key.removeprefix("containers/"))
+        for container in list(all_containers(host.journal)):
+            self._take_over(container.id)
 
     def _take_over(self, container: str) -> None:
         try:
@@ -163,7 +165,7 @@ class LocalEngine(Engine):
         if self._closed:
             return
         self._closed = True
-        self._parts.unwatch()
+        self._parts.policies.close(timeout=POLICY_PATIENCE)  # while their actors still live
         stop_tree(self.tree.root.handle, timeout=30.0)
         self._parts.close()
 
@@ -196,13 +198,14 @@ class _Parts:
             self.machine.exits.start()
             self._watching = True
 
-    def unwatch(self) -> None:
+    def _unwatch(self) -> None:
         if self.machine is not None and self._watching:
             self.machine.exits.stop()
 
     def close(self) -> None:
-        self.policies.close(timeout=10.0)
+        self.policies.close(timeout=POLICY_PATIENCE)
         self.effects.close(timeout=10.0)
+        self._unwatch()  # after the last effect that may want something watched
         self.clock.close()
         os.close(self.lock)
 
@@ -259,6 +262,7 @@ def _assemble(
     later: list[Aftermath] = []
 
     def on_decision(decision: Decision) -> None:
+        directory.decided(decision)
         if decision.action is not Action.FATAL:
             tree_box[0].journal.note(_decision_draft(decision))
 
@@ -287,7 +291,7 @@ def _assemble(
         journal=journal, world=world, boot_id=host_boot_id(), trash_days=trash_days, entropy=entropy,
         after_exit=lambda container: later[0].after_exit(container), changed=changed)
     directory = ContainerDirectory(tree.containers, journal, lambda: around)
-    services = ServicePerformer(tree.services(IMAGES))
+    services = ServicePerformer(tree.services(IMAGES), journal)
     gatekeeper = GatekeeperClient(tree.services(GATEKEEPER))
     images = ImageStore(paths)
     images.prepare()
@@ -297,7 +301,8 @@ def _assemble(
         library.judge_manifest, clock.now_us, entropy)
     host = Host(
         paths=paths, clock=clock, journal=journal, transactions=transactions, gatekeeper=gatekeeper,
-        library=library, store=images, secrets=secrets, containers=directory, world=world,
+        library=library, store=images, secrets=secrets, containers=directory,
+        parking=Parking(directory, lambda container: later[0].after_exit(container)), world=world,
         facts=parts.facts, host_key=parts.host_key.public, trash_days=trash_days, started=clock.now_us(),
         changes=changes)
     later.append(Aftermath(host, parts.policies))

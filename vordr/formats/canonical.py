@@ -51,7 +51,7 @@ def dumps(value: Any) -> bytes:
 def fast_dumps(value: Any) -> bytes:
     """The same bytes and refusals as :func:`dumps`, some ten times faster for most values.
 
-    Values of str, int, bool, None, list and dict take the fast encoder; any other (floats, tuples, keys
+    Values of str, int, bool, None, list, tuple and dict take the fast encoder; any other (floats, keys
     beyond the Basic Multilingual Plane) falls back.
     """
     try:
@@ -78,7 +78,7 @@ def _is_plain(value: Any) -> bool:
             if type(key) is not str or not (key.isascii() or max(key) <= "\uffff") or not _is_plain(item):
                 return False
         return True
-    if kind is list:
+    if kind is list or kind is tuple:
         return all(map(_is_plain, value))
     return False
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vordr.images import tree
 from vordr.images.space import full_disk_is_space_exhausted
-from vordr.model.errors import StateError
+from vordr.model.errors import RuntimeFailed, StateError
 from vordr.model.paths import Paths
 from vordr.model.spec import IdRange
 
@@ -32,7 +32,8 @@ def work_folder(paths: Paths, container: str, number: int) -> Path:
 
 
 def open_generation(paths: Paths, container: str, number: int, ids: IdRange) -> Path:
-    """Make the empty, durable generation ``number`` (from 1), its upper owned by the range's first id.
+    """Make the empty generation ``number`` (from 1), its upper owned by the range's first id; it lasts from
+    :func:`make_durable` on.
 
     Idempotent while the generation is empty, so that a recovery may repeat it; raises StateError when it
     holds anything already, and LayerSpaceExhausted on a full disk. Its first mount gives the upper the
@@ -49,9 +50,23 @@ def open_generation(paths: Paths, container: str, number: int, ids: IdRange) -> 
                 raise StateError(f"generation {number} of {container[:12]} holds files already")
         os.chown(upper, ids.first, ids.first)
         upper.chmod(0o755)
-        for place in (upper, work, folder, folder.parent, folder.parent.parent, paths.containers):
-            _sync(place)
     return folder
+
+
+def make_durable(paths: Paths, container: str, number: int) -> None:
+    """Have the folders of generation ``number``, and their names, outlast a loss of power.
+
+    Raises LayerSpaceExhausted on a full disk, RuntimeFailed when the disk fails.
+    """
+    folder = generation_folder(paths, container, number)
+    upper, work = upper_folder(paths, container, number), work_folder(paths, container, number)
+    try:
+        with full_disk_is_space_exhausted(f"generation {number}"):
+            for place in (upper, work, folder, folder.parent, folder.parent.parent, paths.containers):
+                _sync(place)
+    except OSError as error:
+        words = f"generation {number} of {container[:12]} cannot be kept: {error.strerror}"
+        raise RuntimeFailed(words) from error
 
 
 def drop_generation(paths: Paths, container: str, number: int, trash: Path) -> bool:

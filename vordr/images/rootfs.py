@@ -31,6 +31,7 @@ _LAYER_ATTRIBUTES: Final = mountapi.MOUNT_ATTR_RDONLY | mountapi.MOUNT_ATTR_NODE
 # No index and no metacopy: an upper then holds whole files, so it is valid on any stack of the same
 # content, and nothing in it refers to data below by a name that an image chose.
 _OVERLAY_OPTIONS: Final = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow"))
+_LOWERS: Final = "lowers"
 _namespaces: Final = UserNamespaces()
 
 
@@ -47,8 +48,9 @@ def mount_rootfs(
     ids: IdRange,
     verdict: Verdict,
     read_only: bool = False,
+    prepared: bool = False,
 ) -> Path:
-    """Mount the root file system and return its folder.
+    """Mount the root file system and return its folder; ``prepared`` says that :func:`prepare` was called.
 
     ``layer_fds`` are the checked descriptors of the sealed layers, bottom first, one for each layer of the
     verdict; the caller keeps and closes them. ``generations`` are numbers, oldest first; the last is the
@@ -68,6 +70,8 @@ def mount_rootfs(
         raise StateError(f"generation {missing[0]} of {container[:12]} is missing")
     try:
         with full_disk_is_space_exhausted("a root file system"):
+            if not prepared:
+                _prepare(paths, container, ids)
             return _mount(paths, container, layer_fds, generations, ids, read_only)
     except OSError as error:
         unmount_rootfs(paths, container)
@@ -78,6 +82,24 @@ def mount_rootfs(
         raise
 
 
+def prepare(paths: Paths, container: str, ids: IdRange) -> None:
+    """Make the container's folder below ``run`` the private mount that its root file system will be in.
+
+    Whoever keeps files there does so from now on: a path is not to lead to two mounts at once. Raises
+    StateError when a root file system is mounted there, RuntimeFailed with the kernel's words, and then
+    nothing stays mounted; else :func:`unmount_rootfs` takes it down.
+    """
+    if is_mounted(paths, container):
+        raise StateError(f"the root file system of {container[:12]} is mounted already")
+    try:
+        with full_disk_is_space_exhausted("a root file system"):
+            _prepare(paths, container, ids)
+    except OSError as error:
+        unmount_rootfs(paths, container)
+        words = f"cannot prepare the folder of {container[:12]}: {error.strerror}"
+        raise RuntimeFailed(words) from error
+
+
 def unmount_rootfs(paths: Paths, container: str) -> None:
     """Take down all mounts of the container and the folders made for them; idempotent, half-made ones too.
 
@@ -86,7 +108,7 @@ def unmount_rootfs(paths: Paths, container: str) -> None:
     home = paths.container_run(container)
     while mountapi.detach(str(home)):
         pass
-    lowers = home / "lowers"
+    lowers = home / _LOWERS
     with suppress(FileNotFoundError):
         for lower in lowers.iterdir():
             lower.rmdir()
@@ -134,7 +156,7 @@ def _mount(
     read_only: bool,
 ) -> Path:
     merged = merged_folder(paths, container)
-    lowers = _prepare(paths, container, ids)
+    lowers = paths.container_run(container) / _LOWERS
     with ExitStack() as stack:
         namespace = stack.enter_context(mountapi.closing(_namespaces.open(ids)))
         stacked = []
@@ -149,11 +171,15 @@ def _mount(
         upper, work = (part(paths, container, generations[-1]) for part in (upper_folder, work_folder))
         _inherit_root(stacked[-1], upper, work)
         _overlay(stacked, upper, work, merged, read_only)
+    # The overlay has mounts of its own of them. Those at their places would only lengthen the mount table,
+    # which the runtime reads again and again: each start of a container is slower by what stands there.
+    for number in range(len(layer_fds)):
+        mountapi.detach(str(lowers / str(number)))
     return merged
 
 
-def _prepare(paths: Paths, container: str, ids: IdRange) -> Path:
-    """Make ``run/c/<id>`` a private mount of its own, with the folders to mount at; returns ``lowers``."""
+def _prepare(paths: Paths, container: str, ids: IdRange) -> None:
+    """Make ``run/c/<id>`` a private mount of its own, with the folders to mount at."""
     home = paths.container_run(container)
     for folder in (paths.run.parent, paths.run, paths.run / "c"):
         with suppress(FileExistsError):
@@ -166,10 +192,8 @@ def _prepare(paths: Paths, container: str, ids: IdRange) -> Path:
         mountapi.attach(bind, str(home))
         # Only now: attaching to a shared mount makes the attached one shared. What comes below inherits this.
         mountapi.set_private(bind)
-    lowers = home / "lowers"
-    lowers.mkdir(mode=0o700, exist_ok=True)
+    (home / _LOWERS).mkdir(mode=0o700, exist_ok=True)
     merged_folder(paths, container).mkdir(mode=0o711, exist_ok=True)
-    return lowers
 
 
 def _mount_layer(descriptor: int, namespace: int, target: Path) -> None:

@@ -35,14 +35,25 @@ class ContainerAnswer(Answer, frozen=True, kw_only=True):
     attach: bool = False
 
 
+class ShownContainer(ContainerState, frozen=True, kw_only=True):
+    """A container as it is shown; ``parked`` is why it waits for ``wake``, where it does."""
+
+    parked: str | None = None
+
+
+def shown(container: ContainerState, parked: str | None) -> ShownContainer:
+    """``container`` with why it is parked."""
+    return ShownContainer(**msgspec.structs.asdict(container), parked=parked)
+
+
 class ListAnswer(Answer, frozen=True, kw_only=True):
-    containers: tuple[ContainerState, ...]
+    containers: tuple[ShownContainer, ...]
 
 
 class InspectAnswer(Answer, frozen=True, kw_only=True):
     """``digest`` is the state digest, ``verdict`` who vouched for the image, ``busy`` an open txn."""
 
-    container: ContainerState
+    container: ShownContainer
     digest: str
     image: ImageState | None
     log_path: str
@@ -116,6 +127,41 @@ class VerifyAnswer(Answer, frozen=True, kw_only=True):
     steps: tuple[VerifyStep, ...] = ()
     attested_by: str | None = None
     expires: int | None = None
+
+
+class PolicyDemand(msgspec.Struct, frozen=True, kw_only=True):
+    """One demand of a scope; ``outcome`` is ``holds``, ``fails`` or ``cannot be judged``."""
+
+    scope: str
+    demand: str
+    outcome: str
+    text: str
+    keys: tuple[str, ...] = ()
+
+
+class PolicyEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """A signature or attestation kept beside an image, not said to hold."""
+
+    digest: str
+    kind: str
+
+
+class PolicyAnswer(Answer, frozen=True, kw_only=True):
+    """``decision`` is what a start would meet now. ``steps`` are the spec's that passed; ``demands`` all of
+    the image's scopes, empty where a step refused. ``lost`` are digests of evidence whose files are
+    damaged."""
+
+    decision: str
+    manifest: str
+    names: tuple[str, ...]
+    policy: str
+    code: str | None = None
+    message: str | None = None
+    steps: tuple[VerifyStep, ...] = ()
+    scopes: tuple[str, ...] = ()
+    demands: tuple[PolicyDemand, ...] = ()
+    evidence: tuple[PolicyEvidence, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 class TrustKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -165,17 +165,28 @@ class AdoptArgs(ImageArgs, frozen=True, kw_only=True):
 
 
 class VerifyArgs(ImageArgs, frozen=True, kw_only=True):
-    """``mode`` strict, permissive or audit; only strict can start anything, the others report."""
+    """``mode`` strict, permissive or audit; only strict can start anything, the others report. ``bundle``
+    says that a bundle's file comes along, to be judged instead of the store's."""
 
     mode: str = "strict"
     package: bool = False
+    bundle: bool = False
+
+
+class GatherArgs(ImageArgs, frozen=True, kw_only=True):
+    """``layout`` is an OCI layout folder to look in instead of the registries of the image's names."""
+
+    layout: str | None = None
+    insecure: bool = False
 
 
 class TrustInitArgs(Args, frozen=True, kw_only=True):
-    """``owner`` names who vouches in verdicts; a passphrase locks the signing key."""
+    """``owner`` names who vouches in verdicts; a passphrase locks the signing key. ``suite`` is that of the
+    signing key: CT-SIG-01, CT-SIG-02 or CT-SIG-04."""
 
     owner: str
     passphrase: str | None = None
+    suite: str = "CT-SIG-01"
 
 
 class TrustAddArgs(Args, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ emptied), reimport brings it back, describe changes its names and who vouches fo
 
 from __future__ import annotations
 
+from collections.abc import Container
 from enum import StrEnum
 from typing import Any, Final
 
@@ -25,7 +26,8 @@ class ImageOp(StrEnum):
     DESCRIBE = "describe"
 
 
-DESCRIBED: Final = ("names", "bundle", "origin", "attested_by")
+DESCRIBED: Final = ("names", "bundle", "origin", "attested_by", "evidence")
+_LISTS: Final = ("names", "evidence")
 
 
 class ImageAdvance(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +44,10 @@ def image_digest(image: ImageState | None) -> str | None:
     """State digest of an image: what it is, its names and who vouches, not where its files lie."""
     if image is None:
         return None
+    evidence = {"evidence": list(image.evidence)} if image.evidence else {}
     return canonical.digest({
         "manifest": image.manifest, "names": list(image.names), "bundle": image.bundle,
-        "origin": image.origin})
+        "origin": image.origin, **evidence})
 
 
 def advance_image(
@@ -55,14 +58,17 @@ def advance_image(
     match op:
         case ImageOp.IMPORT:
             image = msgspec.structs.replace(
-                msgspec.convert(args["image"], ImageState), seals=seals, imported=time)
+                msgspec.convert(args["image"], ImageState), seals=seals, imported=time,
+                known_as=() if trashed is None or trashed.image is None else trashed.image.known_as)
             return _result(before, image, {trash_key(image.manifest): None}, ImageOp.UNIMPORT, {})
         case ImageOp.REIMPORT:
             if trashed is None or trashed.image is None:
                 raise ImageNotFound(
                     "the image is not in the trash any more", remedy="vordr pull, or run the .ctp again")
-            return _result(
-                before, trashed.image, {trash_key(trashed.image.manifest): None}, ImageOp.UNIMPORT, {})
+            # Its files are those that lie there; its names and who vouched are those of when it was removed,
+            # which another import may have changed since.
+            image = _described(trashed.image, args)
+            return _result(before, image, {trash_key(image.manifest): None}, ImageOp.UNIMPORT, {})
     if before is None:
         raise ImageNotFound(f"cannot {op}: the image is not in the store")
     if op is ImageOp.UNIMPORT:
@@ -71,13 +77,20 @@ def advance_image(
             name=before.names[0] if before.names else before.manifest,
             removed=time, deadline=time + trash_days * 86_400_000_000, image=before)
         writes = {trash_key(before.manifest): msgspec.to_builtins(item)}
-        return _result(before, None, writes, ImageOp.REIMPORT, {})
-    known: dict[str, Any] = {
-        key: msgspec.to_builtins(getattr(before, key)) for key in DESCRIBED if key in args}
-    after = msgspec.structs.replace(
-        before, seals=seals or before.seals,
-        **{key: tuple(args[key]) if key == "names" else args[key] for key in known})
-    return _result(before, after, {}, ImageOp.DESCRIBE, known)
+        return _result(before, None, writes, ImageOp.REIMPORT, _description(before, DESCRIBED))
+    after = msgspec.structs.replace(_described(before, args), seals=seals or before.seals)
+    return _result(before, after, {}, ImageOp.DESCRIBE, _description(before, args))
+
+
+def _description(image: ImageState, keys: Container[str]) -> dict[str, Any]:
+    return {key: msgspec.to_builtins(getattr(image, key)) for key in DESCRIBED if key in keys}
+
+
+def _described(image: ImageState, args: dict[str, Any]) -> ImageState:
+    """``image`` with those of its names and of who vouches that ``args`` give."""
+    given = {key: args[key] for key in DESCRIBED if key in args}
+    return msgspec.structs.replace(
+        image, **{key: tuple(value) if key in _LISTS else value for key, value in given.items()})
 
 
 def _result(
@@ -86,6 +99,9 @@ def _result(
 ) -> ImageAdvance:
     either = after or before
     assert either is not None
+    if after is not None:
+        older = (*after.known_as, *(() if before is None else (*before.known_as, *before.names)))
+        after = msgspec.structs.replace(after, known_as=tuple(dict.fromkeys((*older, *after.names))))
     value = None if after is None else msgspec.to_builtins(after)
     return ImageAdvance(
         image=after, before=image_digest(before), after=image_digest(after),

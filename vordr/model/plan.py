@@ -231,8 +231,8 @@ def image_of(step: StepDone | Step) -> str | None:
 def _names_wanted(selected: Iterable[Act]) -> dict[str, str]:
     """Names that the undo must take again, with the container ids that want them."""
     steps = [step for act in selected for step in act.steps]
-    # What the selection created itself needs no name back: it goes away again.
-    created = {step.subject for step in steps if step.operation == Op.CREATE}
+    # What the selection itself brought into the record needs no name back: it goes out of it again.
+    created = {step.subject for step in steps if step.operation in (Op.CREATE, Op.RECREATE)}
     wanted: dict[str, str] = {}
     for step in steps:
         name = None if step.inverse is None else name_taken_by(step.inverse.operation, step.inverse.args)

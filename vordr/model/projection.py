@@ -7,7 +7,7 @@ under a key or None. The journal applies them in the same batch as the record; t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,15 +31,22 @@ Read = Callable[[str], Any]
 STEP_PREFIXES = ("containers/", "images/", "names/", "trash/", "trust/", "ranges/", "refs/")
 
 
+_FIELDS: Final = frozenset(Act.__struct_fields__)
+_NO_INTENT: Final[dict[str, Any]] = {"intent": None, "takes_back": None}
+
+
 def _builtins(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
-def _act(record: Record, read: Read) -> Act:
-    value = read(act_key(record.txn))
+def _act(record: Record, read: Read) -> dict[str, Any]:
+    """The act of the record's transaction, as its fields stand in the projection (:class:`records.Act`)."""
+    value: dict[str, Any] | None = read(act_key(record.txn))
     if value is None:
         raise JournalCorrupt(f"record {record.seq} ({record.kind}) belongs to no begun transaction")
-    return msgspec.convert(value, Act)
+    if not value.keys() >= _FIELDS:
+        raise JournalCorrupt(f"the act of record {record.seq} ({record.kind}) is damaged")
+    return value
 
 
 def _begin(record: Record) -> dict[str, Any]:
@@ -60,9 +67,9 @@ def _end(record: Record, read: Read) -> dict[str, Any]:
     act = _act(record, read)
     committed = record.kind is Kind.COMMIT
     status = ActStatus.COMMITTED if committed else ActStatus.ABORTED
-    act = msgspec.structs.replace(act, status=status, end=record.seq, intent=None, takes_back=None)
-    writes: dict[str, Any] = {act_key(record.txn): _builtins(act), open_key(record.txn): None}
-    writes.update({busy_key(held): None for held in act.holds})
+    ended = {**act, "status": str(status), "end": record.seq, "intent": None, "takes_back": None}
+    writes: dict[str, Any] = {act_key(record.txn): ended, open_key(record.txn): None}
+    writes.update({busy_key(held): None for held in act["holds"]})
     if committed:
         # A redo undoes an undo: the act below it is live again.
         for txn, by in _undo_marks(act, read):
@@ -72,12 +79,12 @@ def _end(record: Record, read: Read) -> dict[str, Any]:
     return writes
 
 
-def _undo_marks(act: Act, read: Read) -> list[tuple[str, str | None]]:
-    if act.undoes is None:
+def _undo_marks(act: dict[str, Any], read: Read) -> list[tuple[str, str | None]]:
+    if act["undoes"] is None:
         return []
     marks: list[tuple[str, str | None]] = []
-    for txn in act.undoes.split(","):
-        marks.append((txn, act.txn))
+    for txn in str(act["undoes"]).split(","):
+        marks.append((txn, act["txn"]))
         undone = read(act_key(txn))
         if undone is not None and undone.get("undoes"):
             marks.extend((below, None) for below in str(undone["undoes"]).split(","))
@@ -94,22 +101,20 @@ def project(record: Record, read: Read) -> dict[str, Any]:
             writes = _end(record, read)
         case Kind.INTENT:
             step = Step(
-                subject=record.subject, operation=record.operation, args=dict(record.args.get("step", {})))
-            act = msgspec.structs.replace(
-                _act(record, read), intent=step, takes_back=record.args.get("compensates"))
-            writes = {act_key(record.txn): _builtins(act)}
+                subject=record.subject, operation=record.operation, args=record.args.get("step", {}))
+            going = {"intent": _builtins(step), "takes_back": record.args.get("compensates")}
+            writes = {act_key(record.txn): {**_act(record, read), **going}}
         case Kind.DONE:
             act = _act(record, read)
             done = StepDone(
-                subject=record.subject, operation=record.operation, args=dict(record.args.get("step", {})),
+                subject=record.subject, operation=record.operation, args=record.args.get("step", {}),
                 before=record.before, after=record.after, inverse=record.inverse, seq=record.seq,
                 compensates=record.args.get("compensates"),
             )
-            act = msgspec.structs.replace(act, steps=(*act.steps, done), intent=None, takes_back=None)
-            writes = {act_key(record.txn): _builtins(act), **_step_writes(record)}
+            steps = [*act["steps"], _builtins(done)]
+            writes = {act_key(record.txn): {**act, **_NO_INTENT, "steps": steps}, **_step_writes(record)}
         case Kind.FAILED:
-            act = msgspec.structs.replace(_act(record, read), intent=None, takes_back=None)
-            writes = {act_key(record.txn): _builtins(act), **_step_writes(record)}
+            writes = {act_key(record.txn): {**_act(record, read), **_NO_INTENT}, **_step_writes(record)}
         case _:
             writes = _step_writes(record)
     writes[head_key(record.subject)] = record.seq

@@ -54,7 +54,11 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageState(msgspec.Struct, frozen=True, kw_only=True):
-    """An image in the store, keyed by manifest digest. ``names`` are full references, in order of arrival."""
+    """An image in the store, keyed by manifest digest. ``names`` are full references, in order of arrival.
+
+    ``known_as`` are all names that it ever had here: what the policy demands of a name does not end when the
+    name moves on. ``evidence`` are digests of what is kept beside the bundle (signatures, attestations).
+    """
 
     manifest: str
     config_digest: str
@@ -66,6 +70,8 @@ class ImageState(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     attested_by: str
     imported: int
+    known_as: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -108,7 +114,6 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str | None = None
     restarts: int = 0
     asked_to_stop: bool = False
-    parked: str | None = None
 
     def declared(self) -> dict[str, Any]:
         """The declared state as a JSON-safe object: what undo promises to bring back (design §4)."""
@@ -127,7 +132,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
 
     def digest(self) -> str:
         """State digest: SHA-256 over the canonical declared state, ``sha256:<hex>``."""
-        return "sha256:" + hashlib.sha256(canonical.dumps(self.declared())).hexdigest()
+        return "sha256:" + hashlib.sha256(canonical.fast_dumps(self.declared())).hexdigest()
 
 
 class TrashItem(msgspec.Struct, frozen=True, kw_only=True):

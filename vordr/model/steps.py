@@ -68,7 +68,7 @@ def advance(op: Op, before: ContainerState | None, args: dict[str, Any], facts: 
         case Op.UNCREATE:
             return _uncreate(before, args, facts)
         case Op.REMOVE:
-            return _remove(before, facts)
+            return _remove(before, args, facts)
         case Op.RESTORE:
             return _restore(before, args)
         case Op.START:
@@ -108,7 +108,7 @@ def claims(step: Step, container: ContainerState | None) -> tuple[str, ...]:
     coming = step.args.get("container")
     if coming is not None:
         container = msgspec.convert(coming, ContainerState)
-    given = step.args.get("name")
+    given = step.args.get("name") if step.operation == Op.RESTORE else None
     names = [str(given)] if given else []
     if container is not None:
         names.append(container.name)
@@ -177,8 +177,9 @@ def _recreate(container: ContainerState, args: dict[str, Any], facts: Facts) -> 
     return Advance(container=back, after=back.digest(), writes=writes, inverse=_inverse(Op.RECREATE, {}))
 
 
-def _remove(before: ContainerState, facts: Facts) -> Advance:
-    removed = replace(before, state=State.REMOVED)
+def _remove(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advance:
+    """To the trash; under ``name`` where one is given, as the undo of a restore under another name does."""
+    removed = replace(before, state=State.REMOVED, name=str(args.get("name") or before.name))
     writes = {
         container_key(before.id): msgspec.to_builtins(removed),
         name_key(before.name): None,
@@ -197,15 +198,16 @@ def _restore(before: ContainerState, args: dict[str, Any]) -> Advance:
         name_key(back.name): back.id,
         trash_key(back.id): None,
     }
-    return Advance(container=back, after=back.digest(), writes=writes, inverse=_inverse(Op.RESTORE, {}))
+    # Under another name it goes back to the trash under the one that it had there.
+    inverse = _inverse(Op.RESTORE, {"name": before.name})
+    return Advance(container=back, after=back.digest(), writes=writes, inverse=inverse)
 
 
 def _process(container: ContainerState, state: State, facts: Facts, act: str | None) -> ContainerState:
     """A new process, on account of ``act``: its exit will be a consequence of that act."""
     return replace(
         container, state=state, started=facts.time, finished=None, exit_code=None, pid=facts.pid,
-        process=container.process + 1, process_act=act, boot_id=facts.boot_id, asked_to_stop=False,
-        parked=None)
+        process=container.process + 1, process_act=act, boot_id=facts.boot_id, asked_to_stop=False)
 
 
 def _start(before: ContainerState, generation: int, facts: Facts) -> Advance:

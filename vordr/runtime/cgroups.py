@@ -203,12 +203,41 @@ def remove(container: str, *, patience: float = 5.0) -> None:
     deadline = time.monotonic() + patience
     for hierarchy in hierarchies():
         for group in (container_group(container), conmon_group(container)):
-            _remove_tree(hierarchy.root / group.lstrip("/"), deadline)
+            folder = f"{hierarchy.root}{group}"
+            if not _rmdir(folder):
+                _remove_tree(folder, deadline)
         with contextlib.suppress(OSError):
-            (hierarchy.root / PARENT).rmdir()
+            os.rmdir(f"{hierarchy.root}/{PARENT}")
 
 
-def _remove_tree(folder: Path, deadline: float) -> None:
+def remove_empty(container: str) -> bool:
+    """Remove the container's own groups if no process and no group is in any of them.
+
+    True when they were there and are gone: the kernel takes no group away that holds a process. False when
+    there are none, or one holds something still; then some of them may be gone.
+    """
+    found = False
+    for hierarchy in hierarchies():
+        folder = f"{hierarchy.root}{container_group(container)}"
+        there = os.path.isdir(folder)
+        found = found or there
+        if there and not _rmdir(folder):
+            return False
+    return found
+
+
+def _rmdir(folder: str) -> bool:
+    """Whether the group ``folder`` is gone, if need be by this."""
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _remove_tree(folder: str, deadline: float) -> None:
     """Remove a group and those a container made below it, deepest first."""
     for path, _, _ in os.walk(folder, topdown=False):
         while True:
@@ -237,17 +266,6 @@ def _members(group: str) -> frozenset[int]:
             text = (hierarchy.root / group.lstrip("/") / "cgroup.procs").read_text()
             found.update(map(int, text.split()))
     return frozenset(found)
-
-
-def are_empty(container: str) -> bool:
-    """Whether the container has groups, and no process is in any of them or below."""
-    group = container_group(container).lstrip("/")
-    folders = [folder for h in hierarchies() if (folder := h.root / group).is_dir()]
-    try:
-        return bool(folders) and not any(
-            Path(below, "cgroup.procs").read_text() for folder in folders for below, _, _ in os.walk(folder))
-    except OSError:  # one that cannot be read now is one that nothing can be said about
-        return False
 
 
 def existing(container: str) -> tuple[Path, ...]:

@@ -1,6 +1,6 @@
 """Removing what running a container left: runtime state, control groups, bundle and sockets.
 
-The root file system's mounts are not touched (they are images' own), nor the log and the exit file.
+The root file system's mounts are images' own, and come as a call; log and exit file are not touched.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from vordr.model.errors import RuntimeFailed
@@ -21,42 +23,79 @@ _PATIENCE_S: Final = 2.0
 _PARTS: Final = ("bundle", "exec", "etc")
 
 
-def reap(paths: Paths, container: str, driver: Driver | None) -> None:
+def reap(
+    paths: Paths, container: str, driver: Driver | None, unmount: Callable[[], object] = lambda: None
+) -> None:
     """Kill what still runs of the container and forget it; idempotent, half-made ones too.
 
-    ``driver`` may be None when no runtime has state of the container. Ends when its conmon has ended, so a
-    last exit file may appear meanwhile. Raises RuntimeFailed when a process does not die.
+    ``unmount`` takes its mounts down, and is called once nothing of it runs: beside the rest where that is
+    certain from the start, else at the end. ``driver`` may be None when no runtime has state of the
+    container. Ends when its conmon has ended, so a last exit file may appear meanwhile. Raises RuntimeFailed
+    when a process does not die.
     """
     check_id(container)
-    ended = driver is not None and _has_ended(paths, container)
-    if not ended and (driver is None or not driver.delete(container, force=True)):
-        # A runtime that died half-way may have left processes without state of its own.
-        cgroups.kill_all(container)
+    if driver is not None and _has_ended(paths, container):
+        with beside(unmount):
+            _remove_groups(container)
+            driver.forget(container)
+            _remove_parts(paths, container)
+    else:
+        if driver is None or not driver.delete(container, force=True):
+            # A runtime that died half-way may have left processes without state of its own.
+            cgroups.kill_all(container)
+        _remove_groups(container)
+        _remove_parts(paths, container)
+        unmount()
+    with contextlib.suppress(OSError):
+        paths.container_run(container).rmdir()
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """Have ``work`` done on a thread of its own beside the block; its error is raised after the block."""
+    failed: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            failed.append(error)
+
+    thread = threading.Thread(target=do, name="vordr-beside", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _remove_groups(container: str) -> None:
     try:
         cgroups.remove(container, patience=_PATIENCE_S)
     except RuntimeFailed:
         # conmon waits for an attached client that does not read; its container is gone, so let it go, too.
         cgroups.kill_all(container, conmon=True)
         cgroups.remove(container)
-    if ended and driver is not None:
-        driver.forget(container)
+
+
+def _remove_parts(paths: Paths, container: str) -> None:
     for part in _PARTS:
         shutil.rmtree(paths.container_run(container) / part, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        paths.container_run(container).rmdir()
 
 
 def _has_ended(paths: Paths, container: str) -> bool:
     """Whether nothing of the container runs, for certain: then its runtime's state is but a folder.
 
-    Its first process is gone, and with it its pid namespace; its groups are there, and empty. Whatever is
-    less clear than that is the runtime's to delete.
+    Its first process is gone, and with it its pid namespace; its groups were there, and the kernel has let
+    them be removed, which it does of empty ones alone. Whatever is less clear is the runtime's to delete.
     """
     try:
         first = int((bundle_folder(paths, container) / CONTAINER_PIDFILE).read_text())
         os.kill(first, 0)
     except ProcessLookupError:
-        return cgroups.are_empty(container)
+        return cgroups.remove_empty(container)
     except (OSError, ValueError):
         pass
     return False

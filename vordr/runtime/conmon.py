@@ -5,6 +5,9 @@ session of its own, and so outlives the service. It talks back over two pipes: i
 ``_OCI_STARTPIPE`` until we have moved it into its group, and answers on ``_OCI_SYNCPIPE`` one JSON object a
 line: ``data`` is the pid of the container's process, or negative with ``message``, the runtime's stderr; for
 an exec a second line holds the exit code. The end of that pipe is the end of conmon.
+
+A container's conmon is started before there is anything to run (:func:`prepare`) and told to go on when its
+files are mounted, its client is attached and its verdict is at hand (:func:`run`).
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +44,14 @@ _DEADLINE_S: Final = 60.0
 LOG_LIMIT: Final = 256 << 20
 # conmon-term.XXXXXX must fit into sun_path together with its folder (unix(7): 108 bytes with the NUL).
 _LONGEST_TMPDIR: Final = 107 - len("/conmon-term.XXXXXX")
+# How often to look for an attach socket that is about to be there, in seconds.
+_LISTENS_S: Final = 0.0005
+_SHELL: Final = "/bin/sh"
+# conmon calls it as `RUNTIME … create --bundle … ID`: the words that _Go and _runtime give come before.
+_WHEN_TOLD: Final = (
+    'read -r told <"$0" && [ "$told" = "$1" ] || exit 1; '
+    'program=$2 root=$3; shift 4; exec "$program" "$root" run --detach "$@"'
+)
 
 
 @dataclass(frozen=True)
@@ -110,18 +123,104 @@ def exec_folder(paths: Paths, container: str, session: str) -> Path:
     return paths.container_run(check_id(container)) / "exec" / check_session(session)
 
 
+def make_bundle(paths: Paths, container: str) -> Path:
+    """Make the bundle's folder, for :func:`prepare`; environment values come into it: it is root's alone."""
+    bundle = bundle_folder(paths, container)
+    for folder in (paths.run.parent, paths.run, paths.run / "c"):
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    bundle.parent.mkdir(mode=0o710, exist_ok=True)
+    bundle.mkdir(mode=0o700, exist_ok=True)
+    return bundle
+
+
 def write_bundle(paths: Paths, container: str, config: Mapping[str, Any]) -> Path:
     """Write config.json (:func:`ociconfig.build`) and return the bundle's folder.
 
     Environment values are in it: the folder is root's alone.
     """
-    bundle = bundle_folder(paths, container)
-    bundle.mkdir(mode=0o700, parents=True, exist_ok=True)
+    bundle = make_bundle(paths, container)
     _write_private(bundle / "config.json", config)
     return bundle
 
 
-def create(
+class Waiting:
+    """A conmon that holds a container's place: nothing of the image runs before :func:`run`.
+
+    It cannot outlast us unasked: when this process ends first, conmon's runtime is never started.
+    """
+
+    def __init__(
+        self, container: str, bundle: Path, process: subprocess.Popen[bytes], sync: LinePipe, go: _Go
+    ) -> None:
+        self.container = container
+        self.bundle = bundle
+        self._process: subprocess.Popen[bytes] | None = process
+        self._sync = sync
+        self._go = go
+
+    def ready(self) -> int:
+        """Wait until conmon is a daemon of its own; its pid as the host counts. Raises RuntimeFailed."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            _reap_starter(process)
+        return _read_pid(self.bundle / CONMON_PIDFILE)
+
+    def attach(self) -> socket.socket:
+        """Connect to the attach socket, so that no output is lost; the caller closes it."""
+        self.ready()
+        deadline = time.monotonic() + _DEADLINE_S
+        while True:
+            try:
+                return attach_to(self.bundle)
+            except ContainerStopped as stopped:
+                if self._sync.ready or time.monotonic() > deadline:
+                    raise RuntimeFailed("conmon opened no attach socket") from stopped
+            time.sleep(_LISTENS_S)
+
+    def abandon(self) -> None:
+        """End a conmon that shall not run anything; idempotent, and harmless after :func:`run`."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+        _kill_conmon(self.bundle, self.container)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the descriptors."""
+        self._go.close()
+        self._sync.close()
+
+
+class _Go:
+    """The word on which conmon's runtime starts: a line that only the one who made this can write.
+
+    The runtime's launcher opens our end of the pipe by /proc/PID/fd, so no descriptor is inherited into the
+    container, and reads its end when we die. The token keeps it from taking another file for ours, should
+    the number be given out again.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        self._token = secrets.token_hex(16)
+        self._open = True
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Where the launcher reads, and what it must find there."""
+        return f"/proc/{os.getpid()}/fd/{self._reader}", self._token
+
+    def say(self) -> None:
+        os.write(self._writer, f"{self._token}\n".encode())
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self._reader)
+            os.close(self._writer)
+
+
+def prepare(
     paths: Paths,
     container: str,
     bundle: Path,
@@ -130,45 +229,62 @@ def create(
     tty: bool,
     stdin: bool,
     log: Path,
-    verdict: Verdict,
     leave_stdin_open: bool = False,
     log_limit: int = LOG_LIMIT,
-) -> ConmonHandle:
-    """Create the container under a conmon of its own; ``driver.start`` then lets its process run.
+) -> Waiting:
+    """Start a conmon for the container, which waits for :func:`run`; meanwhile the bundle can be filled.
 
     ``log_limit`` in bytes: beyond it the log begins anew, so that no container fills the journal's disk.
-
-    Attach between the two and no output is lost. ``stdin`` without ``tty`` opens a pipe, closed when the
-    first attached client goes unless ``leave_stdin_open``; without it the process reads /dev/null.
-
-    Raises TypeError without a Verdict, CommandNotFound and ExecFailed for the command, RuntimeFailed with the
-    runtime's words. On an error nothing runs; :func:`cleanup.reap` removes what was made.
+    ``stdin`` without ``tty`` opens a pipe, closed when the first attached client goes unless
+    ``leave_stdin_open``; without it the process reads /dev/null. Raises RuntimeFailed.
     """
-    if not isinstance(verdict, Verdict):
-        raise TypeError("a process starts only with the gatekeeper's Verdict")
     check_id(container)
     for folder in (paths.exits, log.parent, paths.runtime_state):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # An exit file of an earlier process would be taken for this one's.
     (paths.exits / container).unlink(missing_ok=True)
+    go, sync = _Go(), LinePipe()
     words = [
-        *_shared_words(driver, container, container, bundle),
+        *_words(driver, container, container, bundle,
+                (_SHELL, "-c", _WHEN_TOLD, *go.words, *_runtime(driver))),
         "--log-path", f"k8s-file:{_plain_path(log)}",
         "--log-size-max", str(log_limit),
         "--exit-dir", str(paths.exits),
         *(("-t",) if tty else ("-i",) if stdin else ()),
         *(("--leave-stdin-open",) if leave_stdin_open else ()),
     ]
-    sync = LinePipe()
     try:
-        _launch(paths, container, words, sync, None)
-        pid = _container_pid(sync, "create")
-        return ConmonHandle(_read_pid(bundle / CONMON_PIDFILE), pid)
+        process, gate = _start(paths, container, words, sync, None)
+        os.close(gate)
+        return Waiting(container, bundle, process, sync, go)
     except BaseException:
-        _kill_conmon(bundle, container)
+        sync.close()
+        go.close()
+        raise
+
+
+def run(
+    waiting: Waiting, verdict: Verdict, meanwhile: Callable[[], object] = lambda: None
+) -> ConmonHandle:
+    """Let the container's process run: one ``runc run --detach`` by the waiting conmon (decision 0029).
+
+    Connect :meth:`Waiting.attach` before, and no output is lost. ``meanwhile`` is called while the runtime
+    is at work; what it raises ends the conmon. Raises TypeError without a Verdict,
+    CommandNotFound and ExecFailed for the command, RuntimeFailed with the runtime's words. On an error
+    nothing runs; :func:`cleanup.reap` removes what was made.
+    """
+    try:
+        if not isinstance(verdict, Verdict):
+            raise TypeError("a process starts only with the gatekeeper's Verdict")
+        keeper = waiting.ready()
+        waiting._go.say()
+        meanwhile()
+        return ConmonHandle(keeper, _container_pid(waiting._sync, "run"))
+    except BaseException:
+        waiting.abandon()
         raise
     finally:
-        sync.close()
+        waiting.close()
 
 
 def exec_(
@@ -196,7 +312,7 @@ def exec_(
         folder.mkdir(mode=0o700)
         _write_private(folder / "process.json", process)
         words = [
-            *_shared_words(driver, container, session, folder),
+            *_words(driver, container, session, folder, _runtime(driver)),
             "--log-path", "null",
             "--exec", "--exec-process-spec", str(folder / "process.json"),
             *(("--exec-attach",) if attach else ()),
@@ -261,15 +377,18 @@ def _kill_conmon(folder: Path, container: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _shared_words(driver: Driver, container: str, unique: str, folder: Path) -> list[str]:
-    """What create and exec have in common. ``--no-sync-log``: the end of a log is not worth an fsync."""
+def _words(
+    driver: Driver, container: str, unique: str, folder: Path, runtime: Sequence[str]
+) -> list[str]:
+    """What a container's conmon and an exec's have in common; ``runtime`` is the program it calls, and that
+    program's first words. ``--no-sync-log``: the end of a log is not worth an fsync."""
     return [
         str(driver.conmon),
         "--api-version", "1",
         "--cid", container,
         "--cuuid", unique,
-        "--runtime", str(driver.program),
-        "--runtime-arg", f"--root={driver.state_root}",
+        "--runtime", runtime[0],
+        *(f"--runtime-arg={word}" for word in runtime[1:]),
         "--bundle", str(folder),
         "--container-pidfile", str(folder / CONTAINER_PIDFILE),
         "--conmon-pidfile", str(folder / CONMON_PIDFILE),
@@ -279,30 +398,23 @@ def _shared_words(driver: Driver, container: str, unique: str, folder: Path) -> 
     ]
 
 
+def _runtime(driver: Driver) -> tuple[str, str]:
+    return str(driver.program), f"--root={driver.state_root}"
+
+
 def _launch(
     paths: Paths, container: str, words: Sequence[str], sync: LinePipe, attach: Path | None
 ) -> socket.socket | None:
-    """Start conmon in its own group; with ``attach`` connect to the socket it opens in that folder.
+    """Start an exec's conmon; with ``attach`` connect to the socket it opens in that folder.
 
     Returns when conmon is a daemon of its own (and, attached, may start the command).
     """
-    gate_reader, gate = os.pipe()
-    ready = LinePipe()
-    environment = {
-        **CLEAN_ENVIRONMENT, **_tmpdir(paths),
-        "_OCI_STARTPIPE": str(gate_reader), "_OCI_SYNCPIPE": str(sync.writer),
-        **({"_OCI_ATTACHPIPE": str(ready.writer)} if attach is not None else {}),
-    }
+    ready = None if attach is None else LinePipe()
+    gate = -1
     try:
-        process = subprocess.Popen(
-            list(words), env=environment, cwd="/", umask=0o022, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            pass_fds=(gate_reader, sync.writer, *((ready.writer,) if attach is not None else ())),
-        )
-        sync.close_writer()
-        ready.close_writer()
-        _let_go(container, process, gate)
-        if attach is None:
+        process, gate = _start(paths, container, words, sync, ready)
+        _reap_starter(process)
+        if attach is None or ready is None:
             return None
         try:
             answer = ready.line(_DEADLINE_S)
@@ -314,30 +426,65 @@ def _launch(
         os.write(gate, b"\0")
         return connection
     finally:
-        os.close(gate_reader)
-        os.close(gate)
-        ready.close()
+        if gate >= 0:
+            os.close(gate)
+        if ready is not None:
+            ready.close()
 
 
-def _let_go(container: str, process: subprocess.Popen[bytes], gate: int) -> None:
-    """Move the waiting conmon into its group, open the gate, reap its first process, which forks and ends."""
+def _start(
+    paths: Paths, container: str, words: Sequence[str], sync: LinePipe, ready: LinePipe | None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start conmon, move it into its group and open its gate: its first process, which forks and ends, and
+    the end of the gate to write to again or to close."""
+    gate_reader, gate = os.pipe()
+    pipes = {"_OCI_STARTPIPE": gate_reader, "_OCI_SYNCPIPE": sync.writer,
+             **({"_OCI_ATTACHPIPE": ready.writer} if ready is not None else {})}
     try:
-        cgroups.enter(cgroups.make_conmon_group(container), process.pid)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(gate, b"\0")
+        process = subprocess.Popen(
+            list(words), env={**CLEAN_ENVIRONMENT, **_tmpdir(paths), **{k: str(v) for k, v in pipes.items()}},
+            cwd="/", umask=0o022, start_new_session=True, pass_fds=tuple(pipes.values()),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            sync.close_writer()
+            if ready is not None:
+                ready.close_writer()
+            cgroups.enter(cgroups.make_conmon_group(container), process.pid)
+            with contextlib.suppress(BrokenPipeError):  # it has ended, and its stderr says why
+                os.write(gate, b"\0")
+        except BaseException:
+            _kill_starter(process)
+            raise
+    except BaseException as error:
+        os.close(gate)
+        if isinstance(error, OSError):
+            raise RuntimeFailed(f"cannot start conmon: {error}") from error
+        raise
+    finally:
+        os.close(gate_reader)
+    return process, gate
+
+
+def _reap_starter(process: subprocess.Popen[bytes]) -> None:
+    """Wait for conmon's first process to end, which it does when the second one is there."""
+    try:
         # stderr ends when conmon has turned into a daemon; until then it holds conmon's complaints.
         _, complaint = process.communicate(timeout=_DEADLINE_S)
     except BaseException as error:
-        process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+        _kill_starter(process)
         if isinstance(error, (OSError, subprocess.TimeoutExpired)):
             raise RuntimeFailed(f"cannot start conmon: {error}") from error
         raise
     if process.returncode != 0:
         words = last_line(complaint.decode(errors="replace"))
         raise RuntimeFailed(f"conmon: {words or f'exit code {process.returncode}'}")
+
+
+def _kill_starter(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
 
 
 def _container_pid(sync: LinePipe, doing: str) -> int:
@@ -380,4 +527,4 @@ def _write_private(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON that root alone may read: it carries environment values."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, separators=(",", ":"))
+        file.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")))  # dump would not use C

@@ -18,6 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from vordr.formats import mldsa
+from vordr.formats.signature import Suite
 from vordr.formats.times import format_rfc3339
 from vordr.model.errors import RuntimeFailed, RuntimeNotFound, VordrError
 from vordr.model.paths import Paths
@@ -77,6 +79,7 @@ def checks(facts: HostFacts, paths: Paths) -> list[Check]:
         *_runtime(facts, paths),
         *_advisories(facts, found.package),
         *_programs(facts),
+        _suites(),
         *_kernel(facts, found.trials),
         *_storage(found),
         *_monitor(found),
@@ -234,6 +237,14 @@ def _programs(facts: HostFacts) -> Iterator[Check]:
             yield Check(area, name, Status.PASS, f"{name} is installed")
         else:
             yield Check(area, name, otherwise, f"{name} is not installed: {loss}", install_command(name))
+
+
+def _suites() -> Check:
+    """Which signature suites hold here; what is not there is refused, never half of it skipped."""
+    if Suite.ED25519_ML_DSA_87.available:
+        return Check("Trust", "signatures", Status.PASS, "CT-SIG-01, CT-SIG-02 and CT-SIG-04 can be verified")
+    return Check("Trust", "signatures", Status.WARN, f"{mldsa.MISSING}; CT-SIG-01 and CT-SIG-04 work",
+                 f"{sys.executable} -m pip install --upgrade cryptography")
 
 
 _TRIALS: Final = (

@@ -1,6 +1,6 @@
 """The OCI runtime, runc or crun: which one, and its short commands (OCI runtime-spec runtime.md#operations).
 
-``create`` and ``exec`` are conmon's (:mod:`vordr.runtime.conmon`), because their process must outlive us.
+``run`` and ``exec`` are conmon's (:mod:`vordr.runtime.conmon`), because their process must outlive us.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from vordr.model.errors import RuntimeFailed, RuntimeNotFound
 from vordr.model.paths import Paths
 from vordr.runtime import cgroups
 from vordr.runtime.command import Completed, failed, install_command, run
-from vordr.runtime.failures import runtime_error
 from vordr.runtime.identifiers import CONTAINER_ID, check_id
 from vordr.runtime.probe import CgroupLayout, HostFacts, Program
 
@@ -61,12 +60,6 @@ class Driver:
     state_root: Path
     conmon: Path
     conmon_version: str
-
-    def start(self, container: str) -> None:
-        """Let the created container's process run. Raises CommandNotFound or ExecFailed when it cannot."""
-        completed = self._call("start", check_id(container), check=False)
-        if completed.code != 0:
-            raise runtime_error(completed.stderr.decode(errors="replace"), "start")
 
     def kill(self, container: str, signal: int) -> bool:
         """Send ``signal`` to the container's first process; False when there is no process any more.

@@ -22,17 +22,35 @@ def every(points: Sequence[str]) -> list[Fatal]:
     return found
 
 
+def kinds(name: str) -> tuple[str, ...]:
+    """What sorts of point it is. Of a write to the journal: its moment and records, and each step in it; of
+    an effect: which; of a file: in which effect, or what is done in which top folder."""
+    moment, _, what = name.partition(" ")
+    if moment not in ("before", "after"):
+        file, _, effect = name.partition(" in ")
+        return (f"inside {effect}" if effect else file.partition("/")[0],)
+    if not what.startswith("journal "):
+        return (f"around {what}",)
+    drafts = [draft.split() for draft in what.removeprefix("journal ").split("+")]
+    return (
+        f"{moment} {'+'.join(words[0] for words in drafts)}",
+        *(f"{words[0]} {words[1]}" for words in drafts if words[0] in ("intent", "done")))
+
+
 def chosen(points: Mapping[str, Sequence[str]], *, soak: bool = SOAK) -> dict[str, list[Fatal]]:
-    """For each scene where to crash. Deterministic: each name once, where least is chosen yet, and one of
-    each scene at least."""
+    """For each scene where to crash. Deterministic: a point of each kind, where least is chosen yet."""
+    passed = {scene: every(names) for scene, names in points.items()}
     if soak:
-        return {scene: every(passed) for scene, passed in points.items()}
+        return passed
     found: dict[str, list[Fatal]] = {scene: [] for scene in points}
-    for name in sorted({name for passed in points.values() for name in passed}):
-        scene = min((s for s, passed in points.items() if name in passed), key=lambda s: len(found[s]))
-        found[scene].append((name, points[scene].count(name)))
-    for scene, passed in points.items():
-        late = every(passed)
-        if not found[scene]:
-            found[scene].append(late[len(late) // 2])
+    met: set[str] = set()
+    for sort in sorted({sort for names in points.values() for name in names for sort in kinds(name)}):
+        if sort in met:
+            continue
+        alike = {scene: [fatal for fatal in fatals if sort in kinds(fatal[0])]
+                 for scene, fatals in passed.items()}
+        scene = min((s for s, fatals in alike.items() if fatals), key=lambda s: len(found[s]))
+        fatal = alike[scene][len(alike[scene]) // 2]
+        found[scene].append(fatal)
+        met.update(kinds(fatal[0]))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import cache
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from failpoint.points import Points
 from vordr.actors.clock import SystemClock
 from vordr.actors.world import World
 from vordr.engine.composition import Composition, Machine, Surface, kernel_machine
+from vordr.model.errors import RuntimeFailed
 from vordr.runtime.probe import HostFacts, probe
 
 _LOOKS: Final = frozenset({"observe", "session"})
@@ -20,11 +21,12 @@ METHODS: Final = frozenset(
 
 
 class PointedWorld:
-    """A world with a point before and after each of its :data:`METHODS`."""
+    """A world with a point before and after each of its :data:`METHODS`; those in ``refused`` fail."""
 
-    def __init__(self, world: World, points: Points) -> None:
+    def __init__(self, world: World, points: Points, refused: Set[str] = frozenset()) -> None:
         self._world = world
         self._points = points
+        self._refused = refused
 
     def __getattr__(self, name: str) -> Any:
         method: Callable[..., Any] = getattr(self._world, name)
@@ -32,6 +34,8 @@ class PointedWorld:
             return method
 
         def pointed(*args: Any, **more: Any) -> Any:
+            if name in self._refused:
+                raise RuntimeFailed(f"{name} is refused")
             with self._points.around(name):
                 return method(*args, **more)
 
@@ -48,11 +52,11 @@ def production() -> Composition:
     return Composition(SystemClock, facts, kernel_machine)
 
 
-def pointed(points: Points) -> Composition:
-    """The production engine on a pointed world."""
+def pointed(points: Points, refused: Set[str] = frozenset()) -> Composition:
+    """The production engine on a pointed world, which refuses the methods in ``refused``."""
 
     def machine(surface: Surface) -> Machine:
         made = kernel_machine(surface)
-        return Machine(PointedWorld(made.world, points), made.exits, made.warm_up)
+        return Machine(PointedWorld(made.world, points, refused), made.exits, made.warm_up)
 
     return Composition(SystemClock, facts, machine)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from vordr.journal.batch import Group, Outcome
 from vordr.journal.store import JournalStore
+from vordr.model.records import Kind
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 _HEX: Final = re.compile(r"[0-9a-f]{12,}")
@@ -32,11 +33,15 @@ _AT: Final = {
 Fatal = tuple[str, int]
 """A point by its name, and which passing of it."""
 
+ANY: Final = "any"
+"""In place of a name: whichever is passed as that one."""
+
 
 class Points:
     """Counts points, tells ``say`` the name of each, and ends the process at the chosen one.
 
-    ``folders`` are where changes of files count: the instance's own.
+    ``folders`` are where changes of files count: the instance's own. ``on_commit`` is called when a
+    transaction has ended, before the next point.
     """
 
     def __init__(self, say: Callable[[str], None], folders: Sequence[Path]) -> None:
@@ -47,6 +52,7 @@ class Points:
         self._armed = False
         self._fatal: Fatal | None = None
         self._passed: Counter[str] = Counter()
+        self.on_commit: Callable[[], None] | None = None
 
     def arm(self, fatal: Fatal | None) -> None:
         """Count from now on; the process ends at ``fatal`` (None: at none)."""
@@ -64,9 +70,9 @@ class Points:
         with self._lock:
             if not self._armed:
                 return
-            self._passed[name] += 1
+            self._passed.update((name, ANY))
             self._say(f"point {name}")
-            if self._fatal == (name, self._passed[name]):
+            if self._fatal in ((name, self._passed[name]), (ANY, self._passed[ANY])):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     @contextmanager
@@ -90,7 +96,10 @@ class Points:
         def append_batch(store: JournalStore, groups: Sequence[Group]) -> list[Outcome]:
             drafts = [draft for group in groups for draft in group.drafts]
             with points.around("journal " + "+".join(f"{d.kind} {d.operation}" for d in drafts)):
-                return append(store, groups)
+                outcomes = append(store, groups)
+            if points.on_commit is not None and any(d.kind is Kind.COMMIT for d in drafts):
+                points.on_commit()
+            return outcomes
 
         JournalStore.append_batch = append_batch  # type: ignore[method-assign]  # this process is for that
 

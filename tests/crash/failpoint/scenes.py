@@ -1,15 +1,18 @@
 """What a crash may interrupt: every mutating operation of the registry, in every state that it may begin in.
 
 Where an operation is one of the lifecycle table, the table says from where; where it is made of several, the
-first of them that applies does. Each reversible one is a scene, its undo another, and its redo a third.
+first of them that applies does. Each reversible one is a scene, its undo another, and its redo a third (in
+every state with VORDR_SOAK, else in the first).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from failpoint.choice import SOAK
 from vordr.model.lifecycle import ROWS, Op, State
 from vordr.model.operations import REGISTRY, Operation
 from vordr.model.spec import RestartMode
@@ -45,6 +48,11 @@ _REVERSALS: Final = frozenset({"undo", "redo"})
 END: Final = "end"
 """In place of an operation: the process ends by itself."""
 
+PARK: Final = "park"
+"""In place of an operation: the process ends, and what its policy makes of that fails."""
+
+WAKE: Final = "wake"
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -54,6 +62,11 @@ class Scene:
     before: tuple[Call, ...]
     act: Call
     covers: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def has_sequel(self) -> bool:
+        """Whether a policy brings it to its end, in whichever life."""
+        return self.act[0] in (END, WAKE)
 
     @property
     def ends_by_asking(self) -> int | None:
@@ -67,7 +80,7 @@ def of_containers() -> tuple[Operation, ...]:
     return tuple(
         op for op in REGISTRY.values()
         if op.mutating and ({"container", "command", "item"} & set(op.args.__struct_fields__))
-        and op.name not in (*_REVERSALS, "pack", "wake"))
+        and op.name not in (*_REVERSALS, "pack", WAKE))
 
 
 def _args(operation: Operation) -> dict[str, Any]:
@@ -86,13 +99,15 @@ def _sources(operation: Operation) -> Iterator[State]:
 
 def scenes() -> tuple[Scene, ...]:
     """All of them, in the order of the registry."""
-    return tuple(scene for operation in of_containers() for scene in _of(operation)) + tuple(_ends())
+    of_operations = (scene for operation in of_containers() for scene in _of(operation))
+    return *of_operations, *_of_removed_by_stop(), *_ends(), _wake()
 
 
 def _of(operation: Operation) -> Iterator[Scene]:
     act = (operation.name, _args(operation))
-    for state in _sources(operation):
-        yield from _with_reversals(f"{operation.name} of {state}", PREPARED[state], act, operation.inverse)
+    for number, state in enumerate(_sources(operation)):
+        reversals = _with_reversals(f"{operation.name} of {state}", PREPARED[state], act, operation.inverse)
+        yield from reversals if SOAK or number == 0 else itertools.islice(reversals, 2)
     if operation.name in _BESIDE:
         beside = (operation.name, {"container": NAME, **_BESIDE[operation.name]})
         yield Scene(f"{operation.name} beside", PREPARED[State.RUNNING], beside, frozenset({operation.name}))
@@ -104,6 +119,16 @@ def _with_reversals(name: str, before: tuple[Call, ...], act: Call, inverse: str
         undo: Call = ("undo", {})
         yield Scene(f"undo {name}", (*before, act), undo, frozenset({"undo"}))
         yield Scene(f"redo {name}", (*before, act, undo), ("redo", {}), frozenset({"redo"}))
+
+
+def _of_removed_by_stop() -> Iterator[Scene]:
+    before: Call = ("run", {**WISH, "auto_remove": True})
+    yield from _with_reversals("stop of --rm", (before,), ("stop", {"container": NAME}), str(Op.REVIVE))
+
+
+def _wake() -> Scene:
+    before: tuple[Call, ...] = (("run", {**WISH, "restart": {"mode": "always"}}), (PARK, {}))
+    return Scene("wake of parked", before, (WAKE, {"container": NAME}), frozenset({WAKE}))
 
 
 def _ends() -> Iterator[Scene]:

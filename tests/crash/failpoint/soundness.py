@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,12 +30,18 @@ T = TypeVar("T")
 
 
 def call(engine: LocalEngine, operation: str, **args: Any) -> Any:
-    """The answer of an operation; descriptors that come along are closed."""
+    """The answer of an operation; descriptors that come along are closed, a package's file is opened."""
     return call_as(engine, CALLER, operation, args)
 
 
 def call_as(engine: LocalEngine, caller: Caller, operation: str, args: dict[str, Any]) -> Any:
-    reply = engine.call_as(caller, operation, msgspec.convert(args, REGISTRY[operation].args))
+    files = [os.open(args["image"], os.O_RDONLY)] if args.get("package") else []
+    try:
+        reply = engine.call_as(
+            caller, operation, msgspec.convert(args, REGISTRY[operation].args), files=files)
+    finally:
+        for file in files:
+            os.close(file)
     for descriptor in reply.files:
         os.close(descriptor)
     return reply.answer
@@ -97,16 +103,31 @@ class Witness:
                        int(engine.host.journal.get(head_key(f"container/{found.id}"))))
 
 
-def declared(engine: LocalEngine, since: int) -> list[dict[str, Any]]:
-    """The declared state of the containers made after ``since`` (µs), without what is different each time."""
-    found = []
-    for container in containers(engine).values():
-        if container.created > since:
-            about = container.declared()
-            about["spec"] = {**about["spec"], "environment": sorted(about["spec"]["environment"])}
-            plain = json.loads(json.dumps(about))
-            found.append({key: value for key, value in plain.items() if key != "id"})
-    return sorted(found, key=str)
+def since(engine: LocalEngine, time: int) -> list[ContainerState]:
+    """The containers made after ``time`` (µs), in one look."""
+    return [c for c in containers(engine).values() if c.created > time]
+
+
+def declared(found: Iterable[ContainerState]) -> list[dict[str, Any]]:
+    """The declared state of containers, without what is different each time."""
+    told = []
+    for container in found:
+        about = container.declared()
+        about["spec"] = {**about["spec"], "environment": sorted(about["spec"]["environment"])}
+        plain = json.loads(json.dumps(about))
+        told.append({key: value for key, value in plain.items() if key != "id"})
+    return sorted(told, key=str)
+
+
+def rest(engine: LocalEngine) -> None:
+    """Wait until nothing is open and every end that was told is cleaned up."""
+    journal, exits = engine.host.journal, engine.host.paths.exits
+
+    def held() -> list[str]:
+        open_ = [key for space in ("open/", "busy/") for key, _ in journal.scan(space)]
+        return open_ or sorted(_entries(exits))
+
+    eventually(lambda: not held(), lambda: f"no rest: {held()}")
 
 
 def settle(engine: LocalEngine) -> None:

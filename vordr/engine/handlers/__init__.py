@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vordr.engine.handlers import containers, images, reversal, trust, watching
+from vordr.engine.handlers import containers, images, reversal, trust, verifying, watching
 from vordr.engine.host import Handler
 
 HANDLERS: Final[Mapping[str, Handler]] = {
@@ -31,7 +31,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "remove_image": images.remove_image,
     "pack": images.pack,
     "adopt": images.adopt,
-    "verify": images.verify,
+    "verify": verifying.verify,
+    "policy_check": verifying.policy_check,
+    "gather": verifying.gather,
     "trust_init": trust.trust_init,
     "trust_show": trust.trust_show,
     "trust_add": trust.trust_add,

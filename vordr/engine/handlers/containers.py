@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from vordr.actors.recovery import Recovery
 from vordr.actors.sides import EXEC, SIGNAL
 from vordr.actors.transaction import Finished, Plan
 from vordr.engine.authority import authorise_process
@@ -22,6 +22,7 @@ from vordr.engine.finding import (
 )
 from vordr.engine.handlers.filters import keep
 from vordr.engine.handlers.naming import free_name
+from vordr.engine.handlers.ranges import free_range
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.intake import bring_in, pull_image
 from vordr.engine.library import shown
@@ -45,7 +46,6 @@ from vordr.model.records import Step, busy_key, head_key, name_key
 from vordr.model.spec import (
     LONGEST_STOP,
     ContainerSpec,
-    IdRange,
     NetworkMode,
     check_environment,
     check_exec,
@@ -56,11 +56,6 @@ from vordr.model.spec import (
 from vordr.model.state import ContainerState, ImageState
 from vordr.model.steps import needs_verdict
 from vordr.runtime.ociconfig import command_of
-
-FIRST_RANGE = 100_000
-RANGE_SIZE = 65_536
-MOST_RANGES = 60_000
-
 
 # -- create and run --------------------------------------------------------------------------------
 
@@ -92,7 +87,7 @@ def _create(
     def plan() -> Plan:
         verdict = host.library.judge_manifest(image.manifest)
         name = args.name or free_name(host.journal)
-        ids, range_condition = _free_range(host)
+        ids, range_condition = free_range(host.journal, container)
         state = ContainerState(
             id=container, name=name, image=image.manifest, image_name=shown(image), spec=spec,
             state=State.CREATED, ids=ids, arguments=tuple(command_of(spec, image.config)))
@@ -113,10 +108,18 @@ def _create(
     try:
         finished = _run_named(host, plan, chosen=args.name is None)
     except VordrError as error:
-        if container_by_id(host.journal, container) is None:
-            host.secrets.delete(container)  # what never was keeps no secret, not even in the trash
+        if _never_was(host, container):
+            host.secrets.delete(container)  # it keeps no secret, not even in the trash
         raise name_taken(host, args.name) if isinstance(error, NameInUse) and args.name else error
     return _answer(host, finished, container)
+
+
+def _never_was(host: Host, container: str) -> bool:
+    """Whether no act has made the container, nor may turn out to have; the next opening sweeps the rest."""
+    if host.journal.ended:
+        return False  # what it could not sync may be there all the same
+    held = host.journal.get(busy_key(f"container/{container}"))
+    return held is None and container_by_id(host.journal, container) is None
 
 
 def check_network(host: Host, network: NetworkMode) -> None:
@@ -194,37 +197,6 @@ def _spec(args: arguments.CreateArgs, environment: dict[str, str]) -> ContainerS
         init=args.init, memory=args.memory, cpu_millis=args.cpu_millis, pids_limit=args.pids_limit,
         network=args.network, restart=args.restart, auto_remove=args.auto_remove, labels=args.labels,
         stop_signal=args.stop_signal, stop_timeout=args.stop_timeout)
-
-
-def _free_range(host: Host) -> tuple[IdRange, dict[str, Any]]:
-    """The lowest range of host ids that no container, and nothing in the trash, has."""
-    taken = {key.rpartition("/")[2] for space in ("ranges/", busy_key("ranges/"))
-             for key, _ in host.journal.scan(space)}
-    others = subordinate_ranges()
-    for number in range(MOST_RANGES):
-        first = FIRST_RANGE + number * RANGE_SIZE
-        if str(first) not in taken and not any(a < first + RANGE_SIZE and first < a + n for a, n in others):
-            return IdRange(first, RANGE_SIZE), {f"ranges/{first}": None}
-    raise PolicyDenied("all ranges of user ids are taken", remedy="empty the trash")
-
-
-def subordinate_ranges(folder: Path = Path("/etc")) -> list[tuple[int, int]]:
-    """(first, count) of the ids that users of the host may take for themselves (subuid(5), subgid(5)).
-
-    Debian gives the first user 100000 and on: in a namespace of its own that user would be our container's
-    root, and could end its processes. Lines that cannot be read grant nothing.
-    """
-    found = []
-    for name in ("subuid", "subgid"):
-        try:
-            lines = (folder / name).read_text(errors="replace").splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split(":")
-            if len(fields) == 3 and all(word.isascii() and word.isdigit() for word in fields[1:]):
-                found.append((int(fields[1]), int(fields[2])))
-    return found
 
 
 # -- steps on one container ------------------------------------------------------------------------
@@ -387,11 +359,16 @@ def execute(host: Host, call: Call, args: arguments.ExecArgs) -> Reply:
 
 
 def wake(host: Host, call: Call, args: arguments.ContainerArgs) -> Reply:
-    """Start the parked actor of a container again, with a clean record; its supervisor journals the rest."""
+    """Supervise a parked container again: its actor, or its restart policy, begins with a clean record,
+    and an act that it left half done is ended."""
     container = find_container(host.journal, args.container)
-    if host.containers.parked(container.id) is None:
+    held = host.journal.get(busy_key(f"container/{container.id}"))
+    parked = host.parking.reason(container) is not None
+    if parked:
+        host.parking.wake(container)
+    deserted = held is not None and Recovery(host.journal, host.transactions).end_deserted(held)
+    if not parked and not deserted:
         raise StateError(f"{container.name} is not parked", remedy=f"vordr inspect {container.name}")
-    host.containers.wake(container.id)
     return Reply(answers.Empty())
 
 
@@ -401,4 +378,5 @@ def listed(host: Host, call: Call, args: arguments.ListArgs) -> Reply:
     found = [c for c in all_containers(host.journal)
              if (wide or c.state in alive) and keep(c, args.filters)]
     found.sort(key=lambda c: c.created, reverse=True)
-    return Reply(answers.ListAnswer(containers=tuple(found)))
+    return Reply(answers.ListAnswer(
+        containers=tuple(answers.shown(c, host.parking.reason(c)) for c in found)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,25 @@ import msgspec
 
 from vordr.actors.stores import Made, Work
 from vordr.actors.transaction import Finished, Plan
+from vordr.engine import beside
 from vordr.engine.finding import all_containers, all_images, find_image, full_name, image_by_digest
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.intake import bring_in, pull_image
-from vordr.engine.library import Incoming, check_file, shown, subject_of
+from vordr.engine.library import Incoming, shown, subject_of
+from vordr.engine.handlers.origins import Source
 from vordr.engine.protocol import Reply, is_package
 from vordr.formats.digests import sha256_digest
+from vordr.formats.uuid7 import uuid7
 from vordr.gatekeeper.adopt import attest
 from vordr.gatekeeper.checked import CheckedStream
-from vordr.gatekeeper.decide import Mode, Report
 from vordr.gatekeeper.keys import OPERATOR, KeyRing
 from vordr.gatekeeper.pack import pack as pack_layout
-from vordr.gatekeeper.package import open_ctp
-from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Subject
+from vordr.gatekeeper.subject import LARGEST_DOCUMENT
 from vordr.gatekeeper.translog import local_logs
 from vordr.images.local_layout import import_layout, open_layout
 from vordr.images.rootfs_tar import DEFAULT_CONFIG
 from vordr.model import answers, arguments
-from vordr.model.errors import ImageInUse, UsageError, VerificationRejected
+from vordr.model.errors import ImageInUse, UsageError
 from vordr.model.records import Step, head_key
 from vordr.model.state import ImageConfig, ImageState
 
@@ -78,18 +80,23 @@ def pack(host: Host, call: Call, args: arguments.PackArgs) -> Reply:
     signer = KeyRing(host.paths).load(OPERATOR, args.passphrase)
     logs = local_logs(host.paths, trusted.store)
     made: list[Any] = []
+    began = host.now_us()
+    invocation = uuid7(began // 1000, os.urandom(10))
 
     def work() -> Made:
         with tempfile.TemporaryDirectory(prefix=".pack-", dir=host.paths.root) as folder:
+            source = Source.look(Path(args.source), call.progress)
             layout, manifest = open_layout(
                 Path(args.source), Path(folder), call.progress, config=_config(args))
             made.append(pack_layout(
                 layout, manifest, Path(args.output), signers=[signer], logs=logs, source=args.source,
-                name=args.name, now_us=host.now_us(), progress=call.progress))
+                name=args.name, now_us=began, progress=call.progress, clock=host.now_us,
+                origin=source.origin(args, invocation)))
         return Made(result={"manifest": made[0].manifest})
 
-    finished = work_once(host, call, "pack", f"pack {args.name} into {args.output}", "engine/pack",
-                         {"source": args.source, "output": args.output, "name": args.name}, work)
+    told = {"source": args.source, "output": args.output, "name": args.name, "invocation": invocation}
+    finished = work_once(
+        host, call, "pack", f"pack {args.name} into {args.output}", "engine/pack", told, work)
     packed = made[0]
     return Reply(answers.PackAnswer(
         output=str(packed.path), manifest=packed.manifest, bundle=sha256_digest(packed.bundle),
@@ -146,10 +153,12 @@ def _adopt_stored(
         host.store.read(image.manifest, LARGEST_DOCUMENT),
         host.store.read(image.config_digest, LARGEST_DOCUMENT),
         name=names[0] if names else image.manifest, source=source, signers=[signer],
-        logs=local_logs(host.paths, trusted.store), now_us=host.now_us(), open_blob=_opener(host))
+        logs=local_logs(host.paths, trusted.store), now_us=host.now_us(), open_blob=_opener(host),
+        clock=host.now_us)
 
     def plan() -> Plan:
-        verdict = host.gatekeeper.judge(subject_of(image), bundle)
+        known = replace(beside.read(host.paths, image), names=beside.names_of(image, *names))
+        verdict = host.gatekeeper.judge(subject_of(image), bundle, known)
         steps, work = host.library.attest_steps(
             image, names=names, bundle=bundle, origin=verdict.origin, attested_by=verdict.attested_by,
             progress=call.progress)
@@ -165,50 +174,3 @@ def _opener(host: Host) -> Any:
         return CheckedStream(file, digest, os.fstat(file.fileno()).st_size if size is None else size, digest)
 
     return open_blob
-
-
-# -- verify ----------------------------------------------------------------------------------------
-
-
-def verify(host: Host, call: Call, args: arguments.VerifyArgs) -> Reply:
-    """Report step by step; nothing is started or kept by it."""
-    try:
-        mode = Mode(args.mode)
-    except ValueError:
-        raise UsageError(f"unknown mode {args.mode!r}", remedy="strict, permissive or audit") from None
-    manifest: str | None = None
-    try:
-        subject, bundle = _to_verify(host, call, args)
-        manifest = subject.manifest
-        told = host.gatekeeper.report(subject, bundle, mode)
-    except VerificationRejected as refused:
-        return Reply(answers.VerifyAnswer(
-            decision="REJECT", manifest=manifest, mode=args.mode, code=refused.code, message=refused.message,
-            remedy=refused.remedy,
-            steps=(answers.VerifyStep(refused.step, "package", False, refused.message),)))
-    return Reply(_verify_answer(told, manifest))
-
-
-def _to_verify(host: Host, call: Call, args: arguments.VerifyArgs) -> tuple[Subject, bytes | None]:
-    if not args.package:
-        image = find_image(host.journal, args.image)
-        return subject_of(image), host.library.bundle(image)
-    if not call.files:
-        raise UsageError("a package must come with its open file")
-    check_file(call.files[0])
-    reader = open_ctp(call.files[0])
-    reader.verify_release(host.gatekeeper.trusted().store, host.now_us())
-    for digest, size, stream in reader.blobs():
-        call.progress(f"check {digest[7:19]}", size, None)
-        stream.drain()
-    return reader.subject, reader.bundle
-
-
-def _verify_answer(told: Report, manifest: str) -> answers.VerifyAnswer:
-    steps = [answers.VerifyStep(e.step, e.name, True, e.text) for e in told.evidence]
-    if told.code is not None and told.step is not None:
-        steps.append(answers.VerifyStep(told.step, "", False, told.message))
-    return answers.VerifyAnswer(
-        decision=told.decision, manifest=manifest, mode=str(told.mode), code=told.code,
-        message=told.message or None, steps=tuple(steps), attested_by=told.attested_by,
-        remedy=None if told.code is None else "vordr adopt IMAGE vouches for it with your own key")

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from vordr.actors.transaction import Finished, Plan
+from vordr.engine import recent
 from vordr.engine.authority import authorise_process
 from vordr.engine.finding import (
-    all_acts,
     container_by_id,
     find_container,
     find_removed,
@@ -41,7 +41,6 @@ from vordr.model.plan import (
     choose,
     choose_redo,
     name_taken_by,
-    plan_undo,
     subjects,
     undoable,
 )
@@ -62,21 +61,24 @@ def undo(host: Host, call: Call, args: arguments.UndoArgs) -> Reply:
         raise UsageError("give one of: a transaction, a container, --to")
     subject = None if args.container is None else f"container/{_any_container(host, args.container)}"
 
+    def wanted(acts: Sequence[Act]) -> list[Act]:
+        return choose(acts, principal=call.caller.principal, txn=args.txn, subject=subject, steps=args.steps,
+                      to=args.to)
+
     def planned() -> UndoPlan:
-        acts = all_acts(host.journal)
-        chosen = choose(
-            acts, principal=call.caller.principal, txn=args.txn, subject=subject, steps=args.steps,
-            to=args.to)
-        return plan_undo(acts, chosen, names_in_use(host.journal), cascade=args.cascade)
+        picked = recent.pick(host.journal, wanted, txn=args.txn, to=args.to)
+        return recent.plan(host.journal, picked, cascade=args.cascade)
 
     return _reverse(host, call, "undo", planned, dry_run=args.dry_run)
 
 
 def redo(host: Host, call: Call, args: arguments.RedoArgs) -> Reply:
+    def wanted(acts: Sequence[Act]) -> list[Act]:
+        return [choose_redo(acts, principal=call.caller.principal, txn=args.txn)]
+
     def planned() -> UndoPlan:
-        acts = all_acts(host.journal)
-        target = choose_redo(acts, principal=call.caller.principal, txn=args.txn)
-        return plan_undo(acts, [target], names_in_use(host.journal), cascade=False)
+        picked = recent.pick(host.journal, wanted, txn=args.txn)
+        return recent.plan(host.journal, picked, cascade=False)
 
     return _reverse(host, call, "redo", planned, dry_run=args.dry_run)
 
@@ -176,10 +178,13 @@ def _check_possible(host: Host, plan: UndoPlan) -> None:
     names = names_in_use(host.journal)
     released = {name for step in plan.steps if step.operation in (Op.UNCREATE, Op.REMOVE)
                 for name, holder in names.items() if step.subject == f"container/{holder}"}
+    goes: set[str] = set()  # to the trash, by a step before
     for step in plan.steps:
+        container = step.subject.removeprefix("container/")
+        if step.operation in (Op.REMOVE, Op.UNCREATE):
+            goes.add(container)
         if step.operation in (Op.RESTORE, Op.RECREATE):
-            container = step.subject.removeprefix("container/")
-            if host.journal.get(f"trash/{container}") is None:
+            if container not in goes and host.journal.get(f"trash/{container}") is None:
                 raise UndoExpired(f"container {container[:12]} has left the trash and cannot come back")
             name = _name_after(host, step)
             holder = names.get(name)
@@ -279,16 +284,14 @@ def _in_words(host: Host, step: Step) -> answers.PlannedStep:
 
 def history(host: Host, call: Call, args: arguments.HistoryArgs) -> Reply:
     subject = None if args.container is None else f"container/{_any_container(host, args.container)}"
-    found: list[answers.HistoryEntry] = []
-    for act in reversed(all_acts(host.journal)):
+
+    def shown(act: Act) -> bool:
         if subject is not None and subject not in subjects(act) | {s.subject for s in act.plan}:
-            continue
-        if act.cause is not Cause.ACT and not args.consequences:
-            continue
-        found.append(_entry(act))
-        if len(found) >= args.limit:
-            break
-    return Reply(answers.HistoryAnswer(acts=tuple(found)))
+            return False
+        return act.cause is Cause.ACT or args.consequences
+
+    acts = recent.newest(host.journal, shown, max(args.limit, 1))
+    return Reply(answers.HistoryAnswer(acts=tuple(_entry(act) for act in acts)))
 
 
 def _entry(act: Act) -> answers.HistoryEntry:
@@ -299,12 +302,14 @@ def _entry(act: Act) -> answers.HistoryEntry:
 
 
 def explain(host: Host, call: Call, args: arguments.ExplainArgs) -> Reply:
-    acts = all_acts(host.journal)
-    mine = [act for act in acts if (
-        act.txn.startswith(args.txn) if args.txn else act.principal == call.caller.principal)]
-    if not mine:
-        raise NothingToUndo("no such transaction" if args.txn else "you have done nothing yet")
-    return Reply(answers.ExplainAnswer(text="\n".join(_story(host, acts, mine[-1]))))
+    def wanted(acts: Sequence[Act]) -> list[Act]:
+        mine = [act for act in acts if args.txn or act.principal == call.caller.principal]
+        if not mine:
+            raise NothingToUndo("no such transaction" if args.txn else "you have done nothing yet")
+        return [max(mine, key=lambda act: act.seq)]
+
+    picked = recent.pick(host.journal, wanted, txn=args.txn or None)
+    return Reply(answers.ExplainAnswer(text="\n".join(_story(host, picked.acts, picked.chosen[0]))))
 
 
 def _story(host: Host, acts: Sequence[Act], act: Act) -> list[str]:

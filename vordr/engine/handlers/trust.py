@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vordr.actors import trusting
 from vordr.actors.stores import Made
-from vordr.engine.handlers.images import work_once
+from vordr.actors.transaction import Plan
 from vordr.engine.host import Call, Host
 from vordr.engine.protocol import Reply
 from vordr.formats.errors import FormatError
@@ -13,26 +17,43 @@ from vordr.gatekeeper.schema import REASONS
 from vordr.gatekeeper.trust import TrustedKey, TrustStore
 from vordr.model import answers, arguments
 from vordr.model.errors import TrustStoreInvalid, UsageError
-from vordr.model.records import EPOCH_KEY
+from vordr.model.records import Step
 
 
 def trust_init(host: Host, call: Call, args: arguments.TrustInitArgs) -> Reply:
     if host.paths.trust_store.exists():
         raise TrustStoreInvalid(f"{host.paths.trust_store}: there is a trust store already")
 
-    def work() -> Made:
-        store = init.trust_init(host.paths, args.owner, host.now_us(), passphrase=args.passphrase)
-        return _made(host, store)
+    try:
+        suite = Suite(args.suite)
+    except ValueError:
+        known = ", ".join(one.value for one in Suite)
+        raise UsageError(f"unknown suite {args.suite!r}", remedy=f"one of: {known}") from None
+    with init.prepared(
+        host.paths, args.owner, host.now_us(), passphrase=args.passphrase, suite=suite
+    ) as made:
+        digest = trusting.digests(made.store.digest, policy.load(host.paths.trust / "policy.toml").digest)
 
-    work_once(host, call, "trust_init", f"trust {args.owner}", "trust", {"owner": args.owner}, work)
+        def plan() -> Plan:
+            return _plan(call, "trust_init", f"trust {args.owner}", {"owner": args.owner, "digest": digest},
+                         made.install)
+
+        host.transactions.run(plan)
     return trust_show(host, call, arguments.NoArgs())
 
 
-def _made(host: Host, store: TrustStore) -> Made:
-    """The projection's share of a change: the digest of trust and policy, and the next epoch."""
-    digest = f"{store.digest} {policy.load(host.paths.trust / 'policy.toml').digest}"
-    epoch = int(host.journal.get(EPOCH_KEY) or 0)
-    return Made(writes={EPOCH_KEY: epoch + 1, "trust/digest": digest})
+def _plan(
+    call: Call, act: str, summary: str, args: dict[str, str], save: Callable[[], None],
+    conditions: Mapping[str, Any] | None = None,
+) -> Plan:
+    """A change of trust; ``args`` carry the digests that it makes (:mod:`vordr.actors.trusting`)."""
+    def work() -> Made:
+        save()
+        return Made()
+
+    step = Step(subject=trusting.SUBJECT, operation=act, args=args)
+    return Plan(act, summary, (step,), call.caller.principal, reversible=False, conditions=conditions or {},
+                payload={f"{act} {trusting.SUBJECT}": work})
 
 
 def trust_show(host: Host, call: Call, args: arguments.NoArgs) -> Reply:
@@ -58,19 +79,18 @@ def trust_add(host: Host, call: Call, args: arguments.TrustAddArgs) -> Reply:
     public = _public_key(args.public_key)
     now = host.now_us()
     key = TrustedKey(public, (args.role,), now, args.valid_until, args.owner)
-    store = trust.add_key(host.gatekeeper.trusted().store, args.role, key, now)
-    return _save(host, call, "trust_add", f"trust key {key.id[7:19]} of {args.owner} as {args.role}", store,
-                 {"key": key.id, "role": args.role})
+    return _change(
+        host, call, "trust_add", f"trust key {key.id[7:19]} of {args.owner} as {args.role}",
+        {"key": key.id, "role": args.role}, lambda store: trust.add_key(store, args.role, key, now))
 
 
 def _public_key(pem: str) -> PublicKey:
-    """An Ed25519 public key from PEM (``-----BEGIN PUBLIC KEY-----``) or the base64 of its SPKI."""
-    body = "".join(line for line in pem.split() if "-" not in line and line not in ("BEGIN", "PUBLIC", "KEY"))
+    """A public key of any suite, from PEM (CT-SIG-02 has two blocks) or the base64 of its SPKI."""
     try:
-        return PublicKey.from_spki_base64(body, Suite.ED25519)
+        return PublicKey.from_text(pem)
     except FormatError as error:
         raise UsageError(
-            f"not an Ed25519 public key: {error.message}",
+            f"not a public key of CT-SIG-01, CT-SIG-02 or CT-SIG-04: {error.message}",
             remedy="openssl pkey -in KEY.pem -pubout") from error
 
 
@@ -84,17 +104,23 @@ def trust_revoke(host: Host, call: Call, args: arguments.TrustRevokeArgs) -> Rep
         raise UsageError(
             f"{'no key has' if not found else 'several keys have'} an id beginning with {args.key!r}",
             remedy="vordr trust show")
-    changed = trust.revoke_key(store, found[0], args.reason, host.now_us())
-    return _save(host, call, "trust_revoke", f"revoke key {found[0][7:19]}", changed,
-                 {"key": found[0], "reason": args.reason})
+    now = host.now_us()
+    return _change(
+        host, call, "trust_revoke", f"revoke key {found[0][7:19]}", {"key": found[0], "reason": args.reason},
+        lambda store: trust.revoke_key(store, found[0], args.reason, now))
 
 
-def _save(
-    host: Host, call: Call, act: str, summary: str, store: TrustStore, told: dict[str, str]
+def _change(
+    host: Host, call: Call, act: str, summary: str, told: dict[str, str],
+    change: Callable[[TrustStore], TrustStore],
 ) -> Reply:
-    def work() -> Made:
-        trust.save(store, host.paths.trust_store)
-        return _made(host, store)
+    def plan() -> Plan:
+        trusted = host.gatekeeper.trusted()
+        store = change(trusted.store)
+        args = {**told, "digest": trusting.digests(store.digest, trusted.policy.digest)}
+        return _plan(
+            call, act, summary, args, lambda: trust.save(store, host.paths.trust_store),
+            {trusting.DIGEST_KEY: trusting.digests(trusted.store.digest, trusted.policy.digest)})
 
-    work_once(host, call, act, summary, "trust", told, work)
+    host.transactions.run(plan)
     return trust_show(host, call, arguments.NoArgs())

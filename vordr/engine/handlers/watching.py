@@ -52,11 +52,9 @@ def inspect(host: Host, call: Call, args: arguments.ContainerArgs) -> Reply:
         verdict = host.library.judge_manifest(container.image).to_record()
     except VordrError as refused:
         verdict = {"refused": refused.message, **refused.details}
-    parked = host.containers.parked(container.id)
-    shown = container if parked is None else msgspec.structs.replace(container, parked=parked)
     return Reply(answers.InspectAnswer(
-        container=shown, digest=container.digest(), image=image, verdict=verdict,
-        log_path=str(host.paths.log(container.id)),
+        container=answers.shown(container, host.parking.reason(container)), digest=container.digest(),
+        image=image, verdict=verdict, log_path=str(host.paths.log(container.id)),
         busy=host.journal.get(busy_key(f"container/{container.id}"))))
 
 
@@ -231,7 +229,8 @@ def audit(host: Host, call: Call, args: arguments.AuditArgs) -> Reply:
         head = Path(folder) / "head"
         # The head first: the database may only be newer than the head that is held against it.
         shutil.copyfile(host.paths.journal_head, head)
-        with OfflineJournal.copied(host.paths.journal, head, scratch=Path(folder)) as journal:
+        with OfflineJournal.copied(
+                host.paths.journal, head, scratch=Path(folder), linked=True) as journal:
             return Reply(audited(journal, host.host_key, proof, model=args.model))
 
 
