@@ -170,6 +170,20 @@ def test_adopting_a_conmon_that_is_gone_tells_its_exit(
     assert heard.next().code is None
 
 
+def test_adopting_after_the_end_of_the_watcher_tells_nothing_and_holds_nothing(
+    tmp_path: Path, heard: Heard
+) -> None:
+    ended = ExitWatcher(tmp_path / "exits", heard)
+    ended.start()
+    ended.stop()
+    process = conmon_stand_in(A)
+    before = len(os.listdir("/proc/self/fd"))
+    ended.adopt(A, process.pid)
+    ended.adopt(A, 2**22 - 1)
+    assert len(os.listdir("/proc/self/fd")) == before and heard.notices.empty()
+    end(process)
+
+
 def test_adopting_a_pid_that_is_another_process_by_now_counts_as_gone(
     watcher: ExitWatcher, heard: Heard
 ) -> None:

@@ -25,6 +25,8 @@ _GONE: Final = re.compile(
     r"does not exist|container not found|not running|process already finished|no such process|no such file",
     re.IGNORECASE,
 )
+_UNABLE: Final = re.compile(r"unable to freeze", re.IGNORECASE)
+_FREEZES: Final = 5
 _NOT_PAUSED: Final = re.compile(r"not paused", re.IGNORECASE)  # runc; crun does not mind
 _DEADLINE_S: Final = 30.0
 
@@ -73,8 +75,17 @@ class Driver:
         return sent
 
     def pause(self, container: str) -> None:
-        """Freeze all processes of the container."""
-        self._call("pause", check_id(container))
+        """Freeze all processes of the container.
+
+        On a busy host the freezer of cgroup v1 cannot always stop them in the time that runc gives it.
+        """
+        for _ in range(_FREEZES):
+            completed = self._call("pause", check_id(container), check=False)
+            if completed.code == 0:
+                return
+            if not _UNABLE.search(completed.stderr.decode(errors="replace")):
+                break
+        raise failed(completed)
 
     def resume(self, container: str) -> None:
         """Thaw them; those that are not frozen (any more: a SIGKILL thaws, too) go on as they are."""

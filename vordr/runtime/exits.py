@@ -86,17 +86,21 @@ class ExitWatcher:
         os.eventfd_write(self._wake, 1)
 
     def adopt(self, container: str, conmon_pid: int) -> None:
-        """Also tell when this conmon ends without an exit file (killed from outside): code None."""
+        """Also tell when this conmon ends without an exit file (killed from outside): code None.
+
+        After :meth:`stop` nothing is told: the next watcher adopts it again.
+        """
         descriptor = _open_conmon(check_id(container), conmon_pid)
         with self._lock:
-            if descriptor is None:
+            if self._stopping:
+                if descriptor is not None:
+                    os.close(descriptor)
+            elif descriptor is None:
                 self._gone.append(container)
+                os.eventfd_write(self._wake, 1)
             else:
                 self._conmons[descriptor] = container
-        if descriptor is None:
-            os.eventfd_write(self._wake, 1)
-        else:
-            self._epoll.register(descriptor, _READABLE)
+                self._epoll.register(descriptor, _READABLE)
 
     def take(self, container: str) -> None:
         """Remove the exit file, once the exit is journalled; idempotent."""
