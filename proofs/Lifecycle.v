@@ -167,7 +167,7 @@ Record args := Args {
   a_container : option container;  (* create, recreate *)
   a_to : option state;             (* recreate, unstart, reopen, revive, restore *)
   a_generation : option nat;       (* start, unstart, reopen *)
-  a_name : option nat              (* restore *)
+  a_name : option nat              (* restore, remove *)
 }.
 
 Definition no_args : args := Args None None None None.
@@ -184,6 +184,13 @@ Definition with_generations (c : container) (s : state) (g : list nat) : contain
 
 Definition with_name (c : container) (n : nat) : container :=
   Container (c_image c) (c_spec c) n (c_addresses c) (c_ports c) (c_state c) (c_generations c).
+
+(** Under another name, if one is given. *)
+Definition called (c : container) (n : option nat) : container :=
+  match n with Some n => with_name c n | None => c end.
+
+Lemma called_state c n : c_state (called c n) = c_state c.
+Proof. destruct n; reflexivity. Qed.
 
 (** [None] is an image only. *)
 Definition state_of (b : option container) : state :=
@@ -209,12 +216,12 @@ Definition advance (o : op) (before : option container) (a : args) : option adva
     | uncreate, Some c =>
         Some (None, (recreate, Args (Some c) (Some (c_state c)) None None))
     | remove, Some c =>
-        Some (Some (put c removed), (restore, Args None (Some (c_state c)) None (Some (c_name c))))
+        Some (Some (called (put c removed) (a_name a)),
+              (restore, Args None (Some (c_state c)) None (Some (c_name c))))
     | restore, Some c =>
         bind (a_to a) (fun t =>
         bind (target restore (c_state c) (Some t)) (fun t =>
-        let n := match a_name a with Some n => n | None => c_name c end in
-        Some (Some (with_name (put c t) n), (remove, no_args))))
+        Some (Some (called (put c t) (a_name a)), (remove, Args None None None (Some (c_name c))))))
     | start, Some c =>
         bind (a_generation a) (fun g =>
         Some (Some (with_generations c running (g :: c_generations c)),
@@ -268,7 +275,7 @@ Proof.
   intros o before a after u H; unfold advance in H.
   destruct (among (state_of before) (sources (table o))) eqn:S; [|discriminate].
   apply among_in in S; split; [exact S|].
-  destruct o, before as [c|]; simpl in H, S; unbind; simpl; auto;
+  destruct o, before as [c|]; simpl in H, S; unbind; simpl; rewrite ?called_state; simpl; auto;
     try (match goal with H : target _ _ _ = Some _ |- _ => apply t1_step_is_the_table in H; simpl in H end;
          intuition (subst; auto; congruence)).
   all: destruct (c_generations c) as [|top rest]; [discriminate|];
@@ -278,39 +285,27 @@ Qed.
 
 (** ** Undo of one step *)
 
-(** A restore that gives the container its old name. Under another name its inverse is a plain remove, which
-    leaves the new name on what lies in the trash: undo is then reported as partial (see the example below). *)
-Definition keeps_name (o : op) (before : option container) (a : args) : Prop :=
-  o = restore -> forall n c, a_name a = Some n -> before = Some c -> n = c_name c.
-
-Lemma put_same c : put c (c_state c) = c.
-Proof. destruct c; reflexivity. Qed.
-
 (** T3, on one container: what [advance] names as the inverse is legal where the step led to, and gives the
-    container of before, to the letter. *)
+    container of before, to the letter: its name too, where it was restored under another one. *)
 Theorem t3_inverse_restores : forall o before a after u ua,
-  advance o before a = Some (after, (u, ua)) -> keeps_name o before a ->
-  (exists v, advance u after ua = Some (before, v)) /\ keeps_name u after ua.
+  advance o before a = Some (after, (u, ua)) ->
+  exists v, advance u after ua = Some (before, v).
 Proof.
-  intros o before a after u ua H K.
-  destruct (t1_advance_follows_the_table _ _ _ _ _ H) as (_ & _ & I); simpl in I.
+  intros o before a after u ua H.
   unfold advance in H.
   destruct (among (state_of before) (sources (table o))) eqn:S; [|discriminate].
-  apply among_in in S; split.
-  - clear I; destruct o, before as [[im sp nm ad po st ge]|]; simpl in H, S; unbind; simpl in *; unbind;
-      subst; simpl in *; try discriminate;
-      try (destruct ge as [|top rest]; [discriminate|];
-           destruct (Nat.eqb_spec top n); [subst|discriminate]; unbind);
-      try (match goal with H : target _ _ _ = Some _ |- _ => apply t1_step_is_the_table in H; simpl in H end;
-           repeat match goal with
-           | H : _ /\ _ |- _ => destruct H
-           | H : _ \/ _ |- _ => destruct H
-           | H : False |- _ => destruct H
-           end; subst; try discriminate);
-      unfold advance, with_name; simpl; rewrite ?Nat.eqb_refl;
-      try (destruct (a_name a) as [x|] eqn:N; [rewrite (K eq_refl x _ N eq_refl)|]; simpl);
-      eexists; reflexivity.
-  - intros U n c N A; rewrite U in I; destruct o; try discriminate I.
-    destruct before as [b|]; simpl in H; [|discriminate]; unbind.
-    simpl in *; congruence.
+  apply among_in in S.
+  destruct o, before as [[im sp nm ad po st ge]|]; simpl in H, S; unbind; simpl in *; unbind;
+    subst; simpl in *; try discriminate;
+    try (destruct ge as [|top rest]; [discriminate|];
+         destruct (Nat.eqb_spec top n); [subst|discriminate]; unbind);
+    try (match goal with H : target _ _ _ = Some _ |- _ => apply t1_step_is_the_table in H; simpl in H end;
+         repeat match goal with
+         | H : _ /\ _ |- _ => destruct H
+         | H : _ \/ _ |- _ => destruct H
+         | H : False |- _ => destruct H
+         end; subst; try discriminate);
+    unfold advance, called, with_name; simpl; rewrite ?Nat.eqb_refl;
+    try (destruct (a_name a); simpl);
+    eexists; reflexivity.
 Qed.

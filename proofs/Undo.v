@@ -132,26 +132,23 @@ Proof.
     unfold free_for in *; rewrite <- B; exact F.
 Qed.
 
-(** [keeps_name], of a step in a world. *)
-Definition faithful (s : step) (w : world) : Prop := keeps_name (s_op s) (at_ w (s_id s)) (s_args s).
-
 (** T3: for every legal step, its inverse is legal right after it and gives the declared state back: every
     container's state and generation stack, every name, address and port. *)
 Theorem t3_undo_of_a_step : forall s w w' u,
-  coherent w -> faithful s w -> wstep s w = Some (w', u) ->
-  exists w'' r, wstep u w' = Some (w'', r) /\ same w'' w /\ faithful u w'.
+  coherent w -> wstep s w = Some (w', u) ->
+  exists w'' r, wstep u w' = Some (w'', r) /\ same w'' w.
 Proof.
-  intros s w w' u C K H; unfold wstep in H.
+  intros s w w' u C H; unfold wstep in H.
   destruct (advance _ _ _) as [[after [o ua]]|] eqn:A; [|discriminate].
   destruct (forallb _ _) eqn:F; [|discriminate]; injection H as <- <-.
-  destruct (t3_inverse_restores _ _ _ _ _ _ A K) as [[[v va] R] K'].
+  destruct (t3_inverse_restores _ _ _ _ _ _ A) as [[v va] R].
   rewrite forallb_forall in F.
-  unfold wstep, faithful; simpl; rewrite upd_same, R.
+  unfold wstep; simpl; rewrite upd_same, R.
   replace (forallb _ (holds (at_ w (s_id s)))) with true.
   2:{ symmetry; apply forallb_forall; intros k Hk; unfold free_for; simpl.
       destruct (member k (holds after)); [apply Nat.eqb_refl|].
       apply member_in in Hk; rewrite Hk; reflexivity. }
-  do 2 eexists; split; [reflexivity|]; split; [|exact K']; split; simpl.
+  do 2 eexists; split; [reflexivity|]; split; simpl.
   - intros i; unfold upd; destruct (Nat.eqb_spec i (s_id s)); subst; reflexivity.
   - intros k; destruct (member k (holds (at_ w (s_id s)))) eqn:B.
     + apply member_in in B; apply C in B; congruence.
@@ -163,12 +160,12 @@ Qed.
 
 (** T3: undo of undo is redo. *)
 Theorem t3_undo_of_undo_is_redo : forall s w w' u,
-  coherent w -> faithful s w -> wstep s w = Some (w', u) ->
+  coherent w -> wstep s w = Some (w', u) ->
   exists w'' r w''' u', wstep u w' = Some (w'', r) /\ wstep r w'' = Some (w''', u') /\ same w''' w'.
 Proof.
-  intros s w w' u C K H.
-  destruct (t3_undo_of_a_step _ _ _ _ C K H) as (w'' & r & U & _ & K').
-  destruct (t3_undo_of_a_step _ _ _ _ (wstep_coherent _ _ _ _ C H) K' U) as (w''' & u' & R & S & _).
+  intros s w w' u C H.
+  destruct (t3_undo_of_a_step _ _ _ _ C H) as (w'' & r & U & _).
+  destruct (t3_undo_of_a_step _ _ _ _ (wstep_coherent _ _ _ _ C H) U) as (w''' & u' & R & S).
   exists w'', r, w''', u'; auto.
 Qed.
 
@@ -187,13 +184,6 @@ Fixpoint run (ss : list step) (w : world) : option (world * list step) :=
           | Some (w2, us) => Some (w2, us ++ [u])
           end
       end
-  end.
-
-(** Each step of [ss] keeps names, where it runs. *)
-Fixpoint all_faithful (ss : list step) (w : world) : Prop :=
-  match ss with
-  | [] => True
-  | s :: rest => faithful s w /\ forall w1 u, wstep s w = Some (w1, u) -> all_faithful rest w1
   end.
 
 Lemma run_same ss : forall v w v' us,
@@ -219,15 +209,15 @@ Qed.
 
 (** T3: the rollback of any legal steps is the identity on the declared state. *)
 Theorem t3_rollback_is_identity : forall ss w w' us,
-  coherent w -> all_faithful ss w -> run ss w = Some (w', us) ->
+  coherent w -> run ss w = Some (w', us) ->
   exists w'' rs, run us w' = Some (w'', rs) /\ same w'' w.
 Proof.
-  induction ss as [|s ss IH]; simpl; intros w w' us C K H.
+  induction ss as [|s ss IH]; simpl; intros w w' us C H.
   - injection H as <- <-; exists w, []; split; [reflexivity | apply same_refl].
-  - destruct K as [K KS], (wstep s w) as [[w1 u]|] eqn:S; [|discriminate].
+  - destruct (wstep s w) as [[w1 u]|] eqn:S; [|discriminate].
     destruct (run ss w1) as [[w2 us2]|] eqn:R; [|discriminate]; injection H as <- <-.
-    destruct (IH _ _ _ (wstep_coherent _ _ _ _ C S) (KS _ _ eq_refl) R) as (w3 & rs & U & E).
-    destruct (t3_undo_of_a_step _ _ _ _ C K S) as (w4 & r & V & E4 & _).
+    destruct (IH _ _ _ (wstep_coherent _ _ _ _ C S) R) as (w3 & rs & U & E).
+    destruct (t3_undo_of_a_step _ _ _ _ C S) as (w4 & r & V & E4).
     destruct (wstep_same _ _ _ _ _ (same_sym _ _ E) V) as (w5 & V' & E5).
     exists w5, ([r] ++ rs); split.
     + apply run_app with (w1 := w3); [exact U | simpl; rewrite V'; reflexivity].
@@ -248,16 +238,6 @@ Proof.
     exists w3, (us3 ++ [u]), us4; rewrite app_assoc; auto.
 Qed.
 
-Lemma all_faithful_skip ss : forall n w w1 us1,
-  all_faithful ss w -> run (firstn n ss) w = Some (w1, us1) -> all_faithful (skipn n ss) w1.
-Proof.
-  induction ss as [|s ss IH]; intros [|n] w w1 us1 K H; simpl in *;
-    try (injection H as <- <-; exact K).
-  destruct K as [K KS], (wstep s w) as [[w2 u]|] eqn:S; [|discriminate].
-  destruct (run (firstn n ss) w2) as [[w3 us3]|] eqn:R; [|discriminate]; injection H as <- <-.
-  exact (IH n _ _ _ (KS _ _ eq_refl) R).
-Qed.
-
 Lemma run_coherent ss : forall w w' us, coherent w -> run ss w = Some (w', us) -> coherent w'.
 Proof.
   induction ss as [|s ss IH]; simpl; intros w w' us C H.
@@ -269,15 +249,14 @@ Qed.
 
 (** T3: rolling back the newest n of any legal steps gives exactly the world before them. *)
 Theorem t3_rollback_of_the_newest : forall ss n w w' us,
-  coherent w -> all_faithful ss w -> run ss w = Some (w', us) ->
+  coherent w -> run ss w = Some (w', us) ->
   exists w1 us1 w2 rs,
     run (firstn n ss) w = Some (w1, us1) /\
     run (firstn (List.length ss - n) us) w' = Some (w2, rs) /\ same w2 w1.
 Proof.
-  intros ss n w w' us C K H.
+  intros ss n w w' us C H.
   destruct (run_split ss n _ _ _ H) as (w1 & us1 & us2 & A & B & ->).
-  destruct (t3_rollback_is_identity _ _ _ _ (run_coherent _ _ _ _ C A)
-              (all_faithful_skip _ _ _ _ _ K A) B) as (w2 & rs & U & E).
+  destruct (t3_rollback_is_identity _ _ _ _ (run_coherent _ _ _ _ C A) B) as (w2 & rs & U & E).
   exists w1, us1, w2, rs; split; [exact A|]; split; [|exact E].
   assert (L : forall l x y vs, run l x = Some (y, vs) -> List.length vs = List.length l).
   { induction l as [|s l IH]; simpl; intros x y vs R; [injection R as <- <-; reflexivity|].
@@ -461,19 +440,17 @@ Proof.
   - constructor; [split; simpl; assumption | exact R].
 Qed.
 
-Lemma sound_undo n x y : sound x -> undo n x = Done y ->
-  (forall e, nth_error (past x) n = Some e ->
-    keeps_name (s_op (e_step e)) (e_before e) (s_args (e_step e))) -> sound y.
+Lemma sound_undo n x y : sound x -> undo n x = Done y -> sound y.
 Proof.
-  intros G H K; destruct (undo_done _ _ _ H) as (e & w & u & N & L & U & F & S & ->).
-  specialize (K e N); destruct (sound_now _ _ _ G N L U F) as (T & B & A & I).
+  intros G H; destruct (undo_done _ _ _ H) as (e & w & u & N & L & U & F & S & ->).
+  destruct (sound_now _ _ _ G N L U F) as (T & B & A & I).
   destruct G as (C & G & R), (wstep_inv _ _ _ _ S) as (V & J & O).
   pose proof (past_split _ _ _ N) as P; rewrite P in R.
   assert (Q : forall i, chained i (at_ (now x) i) (firstn n (past x) ++ e :: skipn (Datatypes.S n) (past x)))
     by (rewrite <- P; exact G).
   revert B F Q R; generalize (skipn (Datatypes.S n) (past x)) (firstn n (past x)).
   intros older newer B F Q R; rewrite I in *; rewrite T in V.
-  destruct (t3_inverse_restores _ _ _ _ _ _ A K) as [[v W] _].
+  destruct (t3_inverse_restores _ _ _ _ _ _ A) as [v W].
   rewrite V in W; injection W as W _.
   split; [|split]; simpl.
   - exact (wstep_coherent _ _ _ _ C S).
@@ -487,62 +464,35 @@ Proof.
     + apply Forall_app; split; [exact R1|]; constructor; [split; simpl; assumption | assumption].
 Qed.
 
-(** Every restore in the history keeps the name. *)
-Definition names_kept (x : session) : Prop :=
-  Forall (fun e => keeps_name (s_op (e_step e)) (e_before e) (s_args (e_step e))) (past x).
-
-(** Every restore in the history keeps the name, as it happens. *)
-Fixpoint kept (es : list event) (x : session) : Prop :=
-  match es with
-  | [] => True
-  | e :: rest => match e with Act s => faithful s (now x) | Undo _ => True end /\ kept rest (happen e x)
-  end.
-
-Lemma kept_entry n x e : names_kept x -> nth_error (past x) n = Some e ->
-  keeps_name (s_op (e_step e)) (e_before e) (s_args (e_step e)).
-Proof. unfold names_kept; rewrite Forall_forall; intros K N; apply K, (nth_error_In _ _ N). Qed.
-
-Lemma happen_sound e x : sound x -> names_kept x ->
-  match e with Act s => faithful s (now x) | Undo _ => True end ->
-  sound (happen e x) /\ names_kept (happen e x).
+Lemma happen_sound e x : sound x -> sound (happen e x).
 Proof.
-  intros G K F; unfold happen; destruct e as [s|n].
-  - destruct (perform s x) as [y|l|] eqn:P; auto; split; [exact (sound_perform _ _ _ G P)|].
-    unfold perform in P; destruct (wstep _ _) as [[w u]|]; [|discriminate].
-    injection P as <-; constructor; [exact F | exact K].
-  - destruct (undo n x) as [y|l|] eqn:U; auto; split.
-    + exact (sound_undo _ _ _ G U (fun e => kept_entry n x e K)).
-    + destruct (undo_done _ _ _ U) as (a & w & u & N & L & D & B & S & ->).
-      destruct (sound_now _ _ _ G N L D B) as (T & _ & A & I).
-      destruct (t3_inverse_restores _ _ _ _ _ _ A (kept_entry _ _ _ K N)) as [_ KI].
-      unfold names_kept in *; rewrite (past_split _ _ _ N) in K; apply Forall_app in K.
-      destruct K as [K1 K2]; inversion K2; subst.
-      constructor; [simpl; rewrite I, T; exact KI|].
-      apply Forall_app; split; [exact K1 | constructor; assumption].
+  intros G; unfold happen; destruct e as [s|n].
+  - destruct (perform s x) as [y|l|] eqn:P; auto; exact (sound_perform _ _ _ G P).
+  - destruct (undo n x) as [y|l|] eqn:U; auto; exact (sound_undo _ _ _ G U).
 Qed.
 
-Lemma history_good es : kept es fresh -> sound (history es) /\ names_kept (history es).
+Lemma history_sound es : sound (history es).
 Proof.
-  unfold history; assert (H : sound fresh /\ names_kept fresh).
-  { split; [|constructor]; split; [exact coherent_empty|]; split; [reflexivity | constructor]. }
-  revert H; generalize fresh; induction es as [|e es IH]; simpl; intros x [G K] R; auto.
-  destruct R as [F R]; apply IH; [apply happen_sound; assumption | exact R].
+  unfold history; assert (G : sound fresh).
+  { split; [exact coherent_empty|]; split; [reflexivity | constructor]. }
+  revert G; generalize fresh; induction es as [|e es IH]; simpl; intros x G; auto.
+  apply IH, happen_sound, G.
 Qed.
 
 (** T3: after any history of acts and undos, an undo that is not refused gives its container the declared
     state of before the act, touches no other, and leaves names, addresses and ports with who stands. *)
 Theorem t3_undo_in_any_history : forall es n y,
-  kept es fresh -> undo n (history es) = Done y ->
+  undo n (history es) = Done y ->
   exists e, nth_error (past (history es)) n = Some e /\
     at_ (now y) (s_id (e_step e)) = e_before e /\
     (forall j, j <> s_id (e_step e) -> at_ (now y) j = at_ (now (history es)) j) /\
     coherent (now y).
 Proof.
-  intros es n y K U; destruct (history_good es K) as [G KN].
-  revert G KN U; generalize (history es); intros x G KN U.
+  intros es n y U; pose proof (history_sound es) as G.
+  revert G U; generalize (history es); intros x G U.
   destruct (undo_done _ _ _ U) as (e & w & u & N & L & D & B & S & ->); exists e; split; [exact N|].
   destruct (sound_now _ _ _ G N L D B) as (T & _ & A & I).
-  destruct (t3_inverse_restores _ _ _ _ _ _ A (kept_entry _ _ _ KN N)) as [[v W] _].
+  destruct (t3_inverse_restores _ _ _ _ _ _ A) as [v W].
   destruct (wstep_inv _ _ _ _ S) as (V & _ & O); rewrite I in *; rewrite T, W in V; simpl.
   split; [congruence|]; split; [exact O | exact (wstep_coherent _ _ _ _ (proj1 G) S)].
 Qed.
@@ -579,16 +529,16 @@ Qed.
 (** T3: an undo of a live act that nothing blocks is refused for one reason only: a name, address or port
     that it would take again is held by another container. *)
 Theorem t3_refused_only_for_a_held_key : forall es n e,
-  kept es fresh -> nth_error (past (history es)) n = Some e -> e_live e = true -> e_is_undo e = false ->
+  nth_error (past (history es)) n = Some e -> e_live e = true -> e_is_undo e = false ->
   undo n (history es) = Refused ->
   exists k j, In k (holds (e_before e)) /\ holder (now (history es)) k = Some j /\ j <> s_id (e_step e).
 Proof.
-  intros es n e K N L D U; destruct (history_good es K) as [G KN].
-  revert G KN N U; generalize (history es); intros x G KN N U.
+  intros es n e N L D U; pose proof (history_sound es) as G.
+  revert G N U; generalize (history es); intros x G N U.
   unfold undo in U; rewrite N, L, D in U; simpl in U.
   destruct (filter _ _) eqn:B; [|discriminate].
   destruct (sound_now _ _ _ G N L D B) as (T & _ & A & I).
-  destruct (t3_inverse_restores _ _ _ _ _ _ A (kept_entry _ _ _ KN N)) as [[[v va] W] _].
+  destruct (t3_inverse_restores _ _ _ _ _ _ A) as [[v va] W].
   destruct (wstep _ _) as [[w u]|] eqn:S; [discriminate|].
   unfold wstep in S; rewrite I, T, W in S.
   destruct (forallb _ _) eqn:F; [discriminate|].
@@ -624,15 +574,6 @@ Example story_runs : match run story empty with
   | None => False end.
 Proof. vm_compute; repeat split. Qed.
 
-Lemma faithful_without_restore ss : Forall (fun s => s_op s <> restore) ss -> forall w, all_faithful ss w.
-Proof.
-  induction 1 as [|s ss N _ IH]; intros w; [exact I|].
-  split; [intros R; contradiction | auto].
-Qed.
-
-Example story_faithful : all_faithful story empty.
-Proof. apply faithful_without_restore; repeat constructor; discriminate. Qed.
-
 (** Rolled back whole, nothing is left. *)
 Example story_rolled_back : match run story empty with
   | Some (w, us) => match run us w with
@@ -642,15 +583,6 @@ Example story_rolled_back : match run story empty with
 Proof. vm_compute; repeat split. Qed.
 
 Definition events : list event := map Act story.
-
-Lemma kept_without_restore ss : Forall (fun s => s_op s <> restore) ss -> forall x, kept (map Act ss) x.
-Proof.
-  induction 1 as [|s ss N _ IH]; intros x; [exact I|].
-  split; [intros R; contradiction | apply IH].
-Qed.
-
-Example events_kept : kept events fresh.
-Proof. apply kept_without_restore; repeat constructor; discriminate. Qed.
 
 (** The undo of the remove (1 back) is refused: 2 has taken the name. After the undo of 2 it succeeds. *)
 Example name_is_taken : undo 1 (history events) = Refused
@@ -666,12 +598,16 @@ Example later_acts_are_named : match undo 6 (history events) with
   | _ => False end.
 Proof. vm_compute; reflexivity. Qed.
 
-(** Why T3 asks that a restore keeps the name: under another name, undo leaves that name in the trash. *)
+(** Restored under another name and taken back, it lies in the trash under the name of before, and the name that
+    it had meanwhile is free. *)
+Definition renamed : list event := map Act (firstn 7 story) ++
+  [Act (Step restore 1 (Args None (Some stopped) None (Some 2)))].
+
 Example restored_under_another_name :
-  let c := put web removed in
-  match advance restore (Some c) (Args None (Some stopped) None (Some 2)) with
-  | Some (after, (u, ua)) => match advance u after ua with
-      | Some (back, _) => back = Some (with_name c 2) /\ back <> Some c
-      | None => False end
-  | None => False end.
-Proof. vm_compute; split; [reflexivity | discriminate]. Qed.
+  option_map c_name (at_ (now (history renamed)) 1) = Some 2
+  /\ holder (now (history renamed)) (Name 2) = Some 1
+  /\ match undo 0 (history renamed) with
+     | Done y => option_map c_name (at_ (now y) 1) = Some 1 /\ option_map c_state (at_ (now y) 1) = Some removed
+         /\ holder (now y) (Name 2) = None /\ holder (now y) (Name 1) = None
+     | _ => False end.
+Proof. vm_compute; repeat split. Qed.

@@ -103,7 +103,9 @@ class FakeWorld:
         with self.lock:
             twin.places = copy.deepcopy(self.places)
             twin.obeys, twin.stubborn = self.obeys, self.stubborn
-            twin._pids, twin._ends = itertools.count(5000), itertools.count(5000)
+            # Neither a pid nor the moment of an end comes twice, in copies of copies either.
+            twin._pids = itertools.count(next(self._pids) + 1000)
+            twin._ends = itertools.count(next(self._ends) + 1000)
         return twin
 
     def trap(self, method: str, run: Callable[[], None], *, after: bool = False, times: int = 1) -> None:
@@ -228,8 +230,9 @@ class FakeWorld:
     def open_generation(self, container: ContainerState, number: int) -> None:
         def act() -> None:
             place = self._place(container)
-            if number in place.generations or number in place.dropped:
+            if number in place.generations:
                 raise StateError(f"generation {number} is there already")
+            place.dropped.discard(number)  # of a start that came to nothing, and whose number comes again
             place.generations.add(number)
 
         self._effect("open_generation", act)

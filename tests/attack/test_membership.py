@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from whole_engine import IMAGE, Whole, import_image, whole_engine
 
-from vordr.engine.handlers import containers as handlers
-from vordr.engine.handlers.containers import FIRST_RANGE, RANGE_SIZE, subordinate_ranges
+from vordr.engine.handlers import ranges
+from vordr.engine.handlers.ranges import FIRST_RANGE, LOW_RANGES, RANGE_SIZE, subordinate_ranges
 from vordr.engine.library import check_file
 from vordr.engine.protocol import Caller
 from vordr.model.errors import ImageUnreadable, PolicyDenied, UsageError
@@ -175,12 +175,15 @@ def test_an_image_made_to_begin_with_a_short_name_does_not_stand_for_it(whole: W
 def test_the_ids_that_users_of_the_host_may_take_are_not_given_to_containers(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "subuid").write_text("ann:100000:65536\nbroken\nbob:x:1\n")
-    (tmp_path / "subgid").write_text("ann:165536:1\n")
-    assert subordinate_ranges(tmp_path) == [(100000, 65536), (165536, 1)]
-    monkeypatch.setattr(handlers, "subordinate_ranges", lambda: subordinate_ranges(tmp_path))
+    """Of all ranges that are looked at first, one stays that meets none of theirs."""
+    free = FIRST_RANGE + 7 * RANGE_SIZE
+    above, rest = free + RANGE_SIZE, (LOW_RANGES - 8) * RANGE_SIZE
+    (tmp_path / "subuid").write_text(f"ann:{FIRST_RANGE}:{7 * RANGE_SIZE}\nbroken\nbob:x:1\n")
+    (tmp_path / "subgid").write_text(f"ann:{above}:{rest}\n")
+    assert subordinate_ranges(tmp_path) == [(FIRST_RANGE, 7 * RANGE_SIZE), (above, rest)]
+    monkeypatch.setattr(ranges, "subordinate_ranges", lambda: subordinate_ranges(tmp_path))
     ids = whole.run().ids
-    assert ids is not None and ids.first == FIRST_RANGE + 2 * RANGE_SIZE
+    assert ids is not None and ids.first == free
 
 
 def test_a_member_brings_back_no_attested_image_that_an_administrator_took_away(whole: Whole) -> None:

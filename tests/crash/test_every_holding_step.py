@@ -11,7 +11,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +77,10 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
             outputs=stage.home / "outputs")
         with stage.engine() as engine:
             soundness.call(engine, "trust_init", owner="Crash")
+            update = holdings.trust_update(engine)
             packed = holdings.root_folder(stage.home / "packed", "packed")
             soundness.call(engine, "pack", source=str(packed), output=str(place.package), name="packed")
+        place = replace(place, update=update)
         yield Gallery(stage, place, {scene.name: scene for scene in holding_scenes.holding_scenes(place)})
 
 

@@ -28,7 +28,8 @@ UNTOUCHED = ("pause", "resume", "exec", "kill beside")
 """Scenes whose process goes on whether they happened or not."""
 
 NOT_OF_CONTAINERS = {
-    "pull", "remove_image", "pack", "adopt", "trust_init", "trust_add", "trust_revoke"}
+    "pull", "remove_image", "pack", "adopt", "trust_init", "trust_add", "trust_revoke",
+    "trust_update"}
 """Mutating operations that these scenes do not interrupt: test_every_image_step does."""
 
 

@@ -162,6 +162,8 @@ WAYS: dict[str, Way] = {
     "trust_add": Way(take.TrustAddArgs(public_key="none", role="builders", owner="nobody"),
                      ("trust", "add", "--owner", "nobody", "/dev/null")),
     "trust_revoke": Way(take.TrustRevokeArgs(key="ffff"), ("trust", "revoke", "ffff")),
+    "trust_logs": Way(take.NoArgs(), ("trust", "logs")),
+    "trust_update": Way(take.TrustUpdateArgs(document=""), ("trust", "update", "/dev/null")),
     "undo": Way(take.UndoArgs(container=NOBODY), ("undo", NOBODY)),
     "redo": Way(take.RedoArgs(txn="01234567-0000"), ("redo", "01234567-0000")),
     "history": Way(take.HistoryArgs(), ("history",)),

@@ -1,10 +1,15 @@
-"""What refers to an image: found in a real registry, in one with the referrers API, and in a layout folder."""
+"""What refers to an image: found in a real registry, in one with the referrers API, in a layout folder."""
 
 from __future__ import annotations
 
 import json
+import ssl
+import urllib.error
+import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from email.message import Message
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -176,6 +181,14 @@ def test_endless_referrers_end_and_it_is_said(shelf: Shelf) -> None:
     assert len(asked) < 2 * MOST_MANIFESTS + 10
 
 
+def test_referrers_that_are_never_there_are_asked_for_a_bounded_number_of_times(shelf: Shelf) -> None:
+    shelf.pages = [index_of(*(b"%d" % number for number in range(1000)))]
+    with saying(shelf) as (address, asked):
+        gathered = found(address)
+    assert gathered.pieces == () and any("more beside the image" in note for note in gathered.notes)
+    assert sum("/manifests/sha256:" in path for path, _ in asked) == MOST_MANIFESTS
+
+
 def test_endless_signatures_under_one_tag_end(shelf: Shelf) -> None:
     pieces = [signature(MANIFEST, f"s{number}") for number in range(MOST_BLOBS + 20)]
     shelf.tags[TAG + ".sig"] = shelf.put(*tagged(pieces))
@@ -252,7 +265,8 @@ def test_a_registry_that_fails_is_told_and_is_no_error(status: int) -> None:
 
 
 def _auth(folder: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    (folder / "auth.json").write_text(json.dumps({"auths": {address: {"auth": b64encode(b"ann:pw").decode()}}}))
+    auths = {"auths": {address: {"auth": b64encode(b"ann:pw").decode()}}}
+    (folder / "auth.json").write_text(json.dumps(auths))
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(folder / "auth.json"))
 
 
@@ -300,11 +314,8 @@ def test_tls_is_never_left_and_never_assumed_away() -> None:
     """A host that is not loopback is asked by TLS alone, and no redirect leads out of it."""
     client = registry_http.RegistryClient(reference.parse("registry.example.org/app:v1"))
     assert (client._scheme, client._lax) == ("https", False)
-    import urllib.error
-    import urllib.request
-    from email.message import Message
-    from io import BytesIO
-
+    (tls,) = (h for h in client._opener.handlers if isinstance(h, urllib.request.HTTPSHandler))
+    assert tls._context.verify_mode is ssl.CERT_REQUIRED and tls._context.check_hostname
     handler = registry_http._NoWeaker()
     request = urllib.request.Request("https://registry.example.org/v2/")
     with pytest.raises(urllib.error.URLError):
@@ -327,7 +338,8 @@ def test_what_lies_in_a_layout_beside_the_image_is_found(tmp_path: Path) -> None
     layout = write_layout(tmp_path / "layout", MANIFEST, BLOBS)
     index = json.loads((layout / "index.json").read_text())
     tag_made, tag_blobs = tagged([signature(MANIFEST)])
-    parts = [(tag_made, tag_blobs), referrer(MANIFEST, attestation(MANIFEST)), bundle_referrer(MANIFEST, BUNDLE)]
+    parts = [(tag_made, tag_blobs), referrer(MANIFEST, attestation(MANIFEST)),
+             bundle_referrer(MANIFEST, BUNDLE)]
     for made, blobs in parts:
         for digest, content in blobs.items():
             (layout / "blobs" / "sha256" / digest[7:]).write_bytes(content)
@@ -335,7 +347,8 @@ def test_what_lies_in_a_layout_beside_the_image_is_found(tmp_path: Path) -> None
     index["manifests"][1]["annotations"] = {REF_NAME: TAG + ".sig"}
     (layout / "index.json").write_text(json.dumps(index))
     gathered = beside.gather(LayoutPlace(layout), MANIFEST)
-    assert (gathered.bundles, set(gathered.pieces)) == ((BUNDLE,), {signature(MANIFEST), attestation(MANIFEST)})
+    assert gathered.bundles == (BUNDLE,)
+    assert set(gathered.pieces) == {signature(MANIFEST), attestation(MANIFEST)}
 
 
 def test_a_layout_with_only_the_image_has_nothing_beside_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vordr.formats import merkle
 from vordr.formats.digests import sha256_digest
 from vordr.formats.signature import PrivateKey, Suite
-from vordr.gatekeeper import adopt, bundle, sbom
+from vordr.gatekeeper import adopt, bundle, readers
 from vordr.gatekeeper.decide import Mode, decide, report
 from vordr.gatekeeper.label import Label, parse_label
 from vordr.gatekeeper.logproof import LogEntry, leaf_bytes
@@ -145,7 +145,7 @@ def test_any_printable_name_survives_the_label(name: str, created: int) -> None:
 @given(st.binary(max_size=2000))
 @settings(max_examples=200)
 def test_any_bytes_can_be_read_as_a_package_database(status: bytes) -> None:
-    assert list(sbom.parse_status(status)) == sorted(set(sbom.parse_status(status)))
+    assert list(readers.parse_status(status)) == sorted(set(readers.parse_status(status)))
 
 
 @given(st.binary(max_size=600))

@@ -14,7 +14,8 @@ from vordr.formats.signature import PrivateKey, Suite
 from vordr.journal import proofs
 from vordr.journal.auditor import OfflineJournal, audit
 from vordr.journal.batch import Group
-from vordr.journal.layout import decode_record, encode, record_key, seq_and_time
+from vordr.journal.encoding import encode
+from vordr.journal.layout import decode_record, record_key, seq_and_time
 from vordr.journal.space import Space
 from vordr.journal.store import JournalStore
 from vordr.journal.tiles import EMPTY, Growth, load

@@ -94,7 +94,7 @@ class Ledger:
             return "refused"
         for subject, digest in plan.targets.items():
             now = self.container(subject.removeprefix("container/"))
-            assert digest_of(now) == digest or renamed(chosen), f"the undo of {chosen.summary} is partial"
+            assert digest_of(now) == digest, f"the undo of {chosen.summary} is partial"
         self.acts = [
             msgspec.structs.replace(act, undone_by=txn) if act is chosen else act for act in self.acts]
         self._append("undo", txn, steps, plan.undoes)
@@ -114,11 +114,6 @@ class Ledger:
         names = self.names()
         holders = [names.get(f"n{n}", "-") for n in (1, 2, 3)]
         return " ".join([*(shown(self.container(ident)) for ident in IDS), *holders])
-
-
-def renamed(act: Act) -> bool:
-    """A restore under another name: its undo leaves that name in the trash (proofs/Undo.v says why)."""
-    return act.steps[0].operation == Op.RESTORE and "name" in act.steps[0].args
 
 
 def shown(container: ContainerState | None) -> str:
@@ -163,7 +158,7 @@ def steps(draw: st.DrawFn, ledger: Ledger) -> tuple[Op, str, dict[str, Any]]:
         args["container"] = msgspec.to_builtins(wanted)
     newest = container.generations[-1].number if container is not None and container.generations else 1
     args["generation"] = draw(st.sampled_from((newest, newest, newest + 1)))
-    if op is Op.RESTORE and draw(st.booleans()):
+    if op in (Op.RESTORE, Op.REMOVE) and draw(st.booleans()):
         args["name"] = f"n{draw(st.integers(1, 3))}"
     return op, ident, args
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 
+import msgspec
 import pytest
 from cli_engine import MANIFEST, NOW, MemoryEngine, Program, assert_valid, image, receipt
 
 from vordr.cli.commands.pack import name_from
 from vordr.cli.commands.trust import key_status
+from vordr.formats.signature import PrivateKey, Suite
 from vordr.model import answers, errors
 
 
@@ -102,6 +104,15 @@ def test_adopt_makes_paths_absolute_and_leaves_names_alone(capfd):
     assert [args.image for args in engine.of("adopt")] == ["hello", os.path.abspath("layout")]
 
 
+def test_adopt_makes_the_paths_of_draft_and_bundle_absolute(capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    engine = MemoryEngine(images=[image()])
+    assert Program(engine, capfd)("adopt", "--draft", "d.json", "hello").out == "d.json\n"
+    Program(engine, capfd)("adopt", "--bundle", "d.json", "hello")
+    places = [(args.draft, args.bundle) for args in engine.of("adopt")]
+    assert places == [(str(tmp_path / "d.json"), None), (None, str(tmp_path / "d.json"))]
+
+
 # -- verify --------------------------------------------------------------------------------------------
 
 
@@ -176,6 +187,15 @@ def test_trust_init_takes_owner_and_passphrase(capfd, tmp_path):
     assert (args.owner, args.passphrase) == ("Ann", "secret")
 
 
+def test_trust_init_takes_a_suite_and_knows_the_three(capfd):
+    engine = MemoryEngine()
+    engine.scripts["trust_init"] = TRUST
+    assert Program(engine, capfd)("trust", "init", "--owner", "ada").code == 0
+    assert Program(engine, capfd)("trust", "init", "--owner", "ada", "--suite", "CT-SIG-04").code == 0
+    assert Program(engine, capfd)("trust", "init", "--suite", "CT-SIG-03").code == 2
+    assert [args.suite for args in engine.of("trust_init")] == ["CT-SIG-01", "CT-SIG-04"]
+
+
 def test_trust_add_reads_the_key_and_its_end(capfd, tmp_path):
     (tmp_path / "k.pem").write_text("-----BEGIN PUBLIC KEY-----\nAA\n-----END PUBLIC KEY-----\n")
     engine = MemoryEngine()
@@ -192,6 +212,63 @@ def test_trust_add_refuses_a_private_key_before_it_travels(capfd, tmp_path):
     engine = MemoryEngine()
     assert Program(engine, capfd)("trust", "add", "--owner", "Bob", str(tmp_path / "k.pem")).code == 2
     assert engine.calls == []
+
+
+def test_trust_update_sends_the_text_of_the_update(capfd, tmp_path):
+    (tmp_path / "update.json").write_text('{"payload": "ü"}')
+    engine = MemoryEngine()
+    engine.scripts["trust_update"] = TRUST
+    assert Program(engine, capfd)("trust", "update", str(tmp_path / "update.json")).code == 0
+    assert engine.of("trust_update")[0].document == '{"payload": "ü"}'
+
+
+@pytest.mark.parametrize("content", [None, b"\xff", b" " * (2 * 1024 * 1024 + 1)])
+def test_trust_update_refuses_what_cannot_be_one_before_it_travels(capfd, tmp_path, content):
+    if content is not None:
+        (tmp_path / "update.json").write_bytes(content)
+    engine = MemoryEngine()
+    assert Program(engine, capfd)("trust", "update", str(tmp_path / "update.json")).code == 2
+    assert engine.calls == []
+
+
+def test_trust_sign_makes_an_update_and_adds_to_one_without_the_engine(capfd, tmp_path):
+    from vordr.formats import canonical
+    from vordr.gatekeeper import trust, trust_updates
+    from vordr.gatekeeper.keys import make_key
+    from vordr.gatekeeper.trust import TrustedLog, TrustStore
+
+    keys = [make_key(tmp_path / f"{at}.pem", Suite.ED25519) for at in range(2)]
+    logs = tuple(TrustedLog(f"log-{at}", "us", PrivateKey.generate(Suite.ED25519).public, "https://l.example")
+                 for at in range(3))
+    store = trust.checked(TrustStore("ours", NOW, (), (), logs, revision=2))
+    (tmp_path / "store.json").write_bytes(canonical.dumps(store.to_document()))
+    update = str(tmp_path / "update.json")
+    engine = MemoryEngine()
+    program = Program(engine, capfd)
+    assert program("trust", "sign", "--key", str(tmp_path / "0.pem"), "-o", update,
+                   str(tmp_path / "store.json")).code == 0
+    assert program("trust", "sign", "--key", str(tmp_path / "1.pem"), "-o", update, update).code == 0
+    made = trust_updates.parse((tmp_path / "update.json").read_bytes())
+    assert {one.keyid for one in made.signatures} == {key.public.key_id for key in keys}
+    assert trust.parse(made.payload) == store
+    assert engine.calls == []
+
+
+def test_trust_show_tells_revision_end_and_what_was_revoked(capfd):
+    engine = MemoryEngine()
+    engine.scripts["trust_show"] = msgspec.structs.replace(
+        TRUST, revision=7, expires=NOW, revoked=(
+            answers.TrustWithdrawal(digest="sha256:bb", at=NOW, reason="superseded"),))
+    out = Program(engine, capfd)("trust", "show").out
+    for part in ("revision 7", "It expired", "Revoked: sha256:bb", "superseded"):
+        assert part in out
+
+
+def test_trust_revoke_says_when_it_means_a_digest(capfd):
+    engine = MemoryEngine()
+    engine.scripts["trust_revoke"] = TRUST
+    Program(engine, capfd)("trust", "revoke", "--digest", "sha256:bb")
+    assert engine.of("trust_revoke")[0].digest is True
 
 
 def test_trust_revoke_gives_key_and_reason(capfd):

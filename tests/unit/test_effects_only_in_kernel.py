@@ -22,7 +22,8 @@ LOOKS = (
     "runtime.attach.connect_attach", "runtime.attach.resize", "runtime.cgroups.warm", "runtime.doctor.",
     "runtime.driver.choose", "runtime.exits.", "runtime.inotify.", "runtime.logs.",
     "runtime.ociconfig.command_of", "runtime.probe.", "images.generations.folder_size", "images.layout.",
-    "images.rootfs_tar.DEFAULT_CONFIG", "images.store.ImageStore",
+    "images.local_layout.LayoutKind", "images.local_layout.kind_of", "images.local_layout.read_file",
+    "images.referrers.", "images.rootfs_tar.DEFAULT_CONFIG", "images.store.ImageStore",
 )
 # Work on the store of images, which makes no process and mounts nothing, and who asks for it.
 STORES = {
@@ -43,6 +44,9 @@ ENVIRONMENT = {
     "NOTIFY_SOCKET": {"service/sdnotify.py"},
     "WATCHDOG_USEC": {"service/sdnotify.py"},
     "WATCHDOG_PID": {"service/sdnotify.py"},
+    # Where credentials for registries are, as containers-auth.json(5) says: what comes in, not what may run.
+    **{name: {"images/registry_http.py"}
+       for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "HOME")},
 }
 # Passed on whole to a program, or to a container by name as the user asked; nothing is decided by it.
 ENVIRONMENT_WHOLE = {"cli/columns.py", "cli/container_options.py", "cli/entry.py", "cli/fast.py",

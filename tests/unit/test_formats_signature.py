@@ -3,13 +3,14 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA87PrivateKey
 
-from vordr.formats import FormatError, base64s, curves, digests
+from vordr.formats import FormatError, base64s, curves, digests, mldsa
 from vordr.formats.signature import PrivateKey, PublicKey, Suite
 
 # RFC 8032 §7.1 and §7.4: suite, secret key, public key, message, signature.
@@ -79,6 +80,17 @@ def test_rfc_8032_vectors(suite: Suite, secret: str, public: str, message: str, 
     assert key.public.raw.hex() == public
     assert key.sign(bytes.fromhex(message)).hex() == signature
     assert PublicKey(suite, bytes.fromhex(public)).verify(bytes.fromhex(signature), bytes.fromhex(message))
+
+
+def test_an_aggregate_of_frost_is_an_ordinary_signature_under_the_groups_key() -> None:
+    """RFC 9591, appendix E.1: two of three signed, and nothing in the signature tells."""
+    group = PublicKey(Suite.ED25519, bytes.fromhex(
+        "15d21ccd7ee42959562fc8aa63224c8851fb3ec85a3faf66040d380fb9738673"))
+    aggregate = bytes.fromhex(
+        "36282629c383bb820a88b71cae937d41f2f2adfcc3d02e55507e2fb9e2dd3cbe"
+        "bd9d2b0844e49ae0f3fa935161e1419aab7b47d21a37ebeae1f17d4987b3160b")
+    assert group.verify(aggregate, b"test")
+    assert not group.verify(aggregate, b"tests")
 
 
 @every_suite
@@ -284,3 +296,81 @@ def test_seeds_of_the_wrong_length_or_number_are_refused() -> None:
         PrivateKey.from_seeds(Suite.ED25519_ML_DSA_87, bytes(32))
     with pytest.raises(FormatError):
         PublicKey(Suite.ED448, bytes(32))
+
+
+# -- public keys as text ---------------------------------------------------------------------------
+
+
+@every_suite
+def test_a_public_key_survives_its_pem_and_its_base64(suite: Suite) -> None:
+    public = _key(suite).public
+    assert public.to_pem().count("BEGIN PUBLIC KEY") == len(public.parts)
+    for text in (public.to_pem(), public.to_pem().replace("\n", "\r\n"), public.to_spki_base64() + "\n"):
+        assert PublicKey.from_text(text) == public
+
+
+def test_a_public_keys_pem_is_what_the_cryptography_library_writes() -> None:
+    library = Ed448PrivateKey.from_private_bytes(bytes(57)).public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    assert _key(Suite.ED448).public.to_pem().encode() == library
+
+
+def test_halves_of_a_hybrid_key_are_no_key_of_another_suite() -> None:
+    hybrid = _key(Suite.ED25519_ML_DSA_87).public
+    first, second = hybrid.to_pem().split("-----END PUBLIC KEY-----\n")[:2]
+    end = "-----END PUBLIC KEY-----\n"
+    assert PublicKey.from_text(first + end).suite is Suite.ED25519
+    ed448 = _key(Suite.ED448).public.to_pem()
+    for bad in (second + end, second + end + first + end, hybrid.to_pem() + first + end, first + end + ed448,
+                "x" + first + end, first + end + "# comment", "", "-----BEGIN PUBLIC KEY-----\n"):
+        with pytest.raises(FormatError):
+            PublicKey.from_text(bad)
+
+
+# -- where the library cannot do ML-DSA-87 ---------------------------------------------------------
+
+
+@pytest.fixture
+def without_ml_dsa(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mldsa, "available", lambda: False)
+
+
+def test_a_hybrid_signature_does_not_hold_where_half_of_it_cannot_be_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = _key(Suite.ED25519_ML_DSA_87)
+    sig = key.sign(b"m")
+    assert key.public.verify(sig, b"m")
+    monkeypatch.setattr(mldsa, "available", lambda: False)
+    assert not key.public.verify(sig, b"m")
+
+
+def test_hybrid_keys_are_neither_made_nor_opened_without_ml_dsa(monkeypatch: pytest.MonkeyPatch) -> None:
+    pem = _key(Suite.ED25519_ML_DSA_87).to_pem(None)
+    monkeypatch.setattr(mldsa, "available", lambda: False)
+    for act in (lambda: PrivateKey.generate(Suite.ED25519_ML_DSA_87), lambda: PrivateKey.from_pem(pem),
+                lambda: PrivateKey.from_seeds(Suite.ED25519_ML_DSA_87, *SEEDS[Suite.ED25519_ML_DSA_87])):
+        with pytest.raises(FormatError, match="cannot do ML-DSA-87"):
+            act()
+
+
+@pytest.mark.usefixtures("without_ml_dsa")
+@pytest.mark.parametrize("suite", [Suite.ED25519, Suite.ED448])
+def test_the_other_suites_do_not_need_ml_dsa(suite: Suite) -> None:
+    key = PrivateKey.from_pem(_key(suite).to_pem(None))
+    assert key.public.verify(key.sign(b"m"), b"m")
+
+
+def test_whether_ml_dsa_is_there_is_tried_and_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unsupported:
+        @staticmethod
+        def from_seed_bytes(seed: bytes) -> None:
+            raise UnsupportedAlgorithm("ML-DSA is not supported by this version of OpenSSL")
+
+    for stand_in in (Unsupported, type("Missing", (), {})):
+        mldsa.available.cache_clear()
+        monkeypatch.setattr(mldsa, "MLDSA87PrivateKey", stand_in)
+        assert not mldsa.available()
+    monkeypatch.undo()
+    mldsa.available.cache_clear()
+    assert mldsa.available()

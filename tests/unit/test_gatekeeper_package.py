@@ -19,7 +19,8 @@ from vordr.gatekeeper import adopt, schema
 from vordr.gatekeeper.bundle import parse
 from vordr.gatekeeper.decide import decide
 from vordr.gatekeeper.label import Label, parse_label
-from vordr.gatekeeper.pack import Packed, _whole_or_absent, pack
+from vordr.gatekeeper.outfile import whole_or_absent
+from vordr.gatekeeper.pack import Packed, pack
 from vordr.gatekeeper.package import CtpReader, open_ctp
 from vordr.gatekeeper.policy import Policy
 from vordr.model.errors import ImageUnreadable, LayerSpaceExhausted, UsageError
@@ -197,7 +198,7 @@ def test_package_that_cannot_be_written_leaves_nothing(host: Host, tmp_path: Pat
 
 
 def test_full_disk_is_called_one(tmp_path: Path) -> None:
-    with pytest.raises(LayerSpaceExhausted), _whole_or_absent(tmp_path / "web.ctp") as file:
+    with pytest.raises(LayerSpaceExhausted), whole_or_absent(tmp_path / "web.ctp") as file:
         file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []

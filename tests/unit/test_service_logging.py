@@ -94,3 +94,11 @@ def test_the_log_file_follows_no_link(tmp_path: Path) -> None:
         [sys.executable, "-c", WRITES_MUCH, str(tmp_path / "service.log")], capture_output=True, check=False)
     assert ended.returncode != 0
     assert victim.read_text() == "as it was"
+
+
+def test_the_steps_inside_a_transition_are_not_logged() -> None:
+    stream = io.StringIO()
+    configure(stream=stream)
+    logging.getLogger("transitions.core").info("Finished processing state")
+    logging.getLogger("vordr.actors").info("told")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["told"]

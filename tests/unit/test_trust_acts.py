@@ -12,9 +12,11 @@ import pytest
 from fakeworld import Gate
 from whole_engine import Whole, planted
 
+from vordr.formats import canonical
 from vordr.formats.signature import PrivateKey, Suite
-from vordr.gatekeeper import durable
-from vordr.model.errors import TrustStoreMissing
+from vordr.gatekeeper import durable, trust, trust_updates
+from vordr.gatekeeper.trust import TrustedKey, TrustStore
+from vordr.model.errors import TrustStoreInvalid, TrustStoreMissing, VerificationRejected
 from vordr.model.lifecycle import State
 from vordr.model.records import Act, ActStatus
 
@@ -182,3 +184,80 @@ def test_of_two_changes_at_the_same_time_none_is_lost(whole: Whole, monkeypatch:
     assert planned[0] == 3
     assert len(keys(whole)) == 3
     assert "trust_changed" not in whole.said()
+
+
+# -- signed updates --------------------------------------------------------------------------------
+
+UPDATER = PrivateKey.from_seeds(Suite.ED25519, b"u" * 32)
+
+
+def updated(whole: Whole, change: Callable[[TrustStore], TrustStore]) -> bytes:
+    """Make Una the updater, and an update of hers."""
+    whole.call("trust_add", role=trust.UPDATERS, owner="Una", public_key=UPDATER.public.to_spki_base64())
+    store = change(trust.load(whole.paths.trust_store))
+    return trust_updates.sign(canonical.dumps(store.to_document()), UPDATER)
+
+
+def with_key(whole: Whole) -> Callable[[TrustStore], TrustStore]:
+    key = TrustedKey(KEY, (), whole.host.now_us(), None, "Bo")
+    return lambda store: trust.add_key(store, trust.BUILDERS, key, store.updated)
+
+
+def test_an_update_is_an_act_of_who_brought_it_and_begins_an_epoch(whole: Whole) -> None:
+    update = updated(whole, with_key(whole))
+    before = whole.call("trust_show")
+    after = whole.call("trust_update", document=update.decode())
+    assert KEY.key_id in keys(whole)
+    assert (after.epoch, after.revision) == (before.epoch + 1, before.revision + 1)
+    act = whole.last()
+    assert (act.act, act.principal) == ("trust_update", "uid:0")
+    assert act.plan[0].args["signers"] == UPDATER.public.key_id
+    assert "trust_changed" not in whole.said()
+    whole.run("after")
+    whole.check()
+
+
+def test_an_update_is_taken_once_and_a_refused_one_leaves_no_act(whole: Whole) -> None:
+    update = updated(whole, with_key(whole)).decode()
+    whole.call("trust_update", document=update)
+    acts = len(whole.acts())
+    for document in (update, update.replace('"sig":"', '"sig":"A'), "{}", ""):
+        with pytest.raises(TrustStoreInvalid):
+            whole.call("trust_update", document=document)
+    assert len(whole.acts()) == acts
+
+
+def test_an_update_that_revokes_an_image_stops_its_next_start(whole: Whole) -> None:
+    running = whole.run("web")
+    update = updated(
+        whole, lambda store: trust.withdraw(store, running.image, "superseded", store.updated))
+    whole.call("trust_update", document=update.decode())
+    whole.call("stop", container="web")
+    with pytest.raises(VerificationRejected) as caught:
+        whole.call("start", container="web")
+    assert caught.value.code == "MISSING_ATTESTATION"
+
+
+def test_a_revoked_digest_is_shown_and_must_be_a_digest(whole: Whole) -> None:
+    shown = whole.call("trust_revoke", key="sha256:" + "1" * 64, digest=True, reason="superseded")
+    assert [(one.digest, one.reason) for one in shown.revoked] == [("sha256:" + "1" * 64, "superseded")]
+    for wrong in ("sha256:11", "1" * 64, "sha256:" + "1" * 64):
+        with pytest.raises(TrustStoreInvalid):
+            whole.call("trust_revoke", key=wrong, digest=True)
+
+
+def test_a_crash_after_an_update_was_saved_leaves_it_done(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = updated(whole, with_key(whole))
+    around_rename(monkeypatch, None, crash_copy(whole, "updated"))
+    whole.call("trust_update", document=update.decode())
+    monkeypatch.undo()
+    again = after_crash(whole, "updated")
+    try:
+        assert KEY.key_id in keys(again)
+        act = next(act for act in again.acts() if act.act == "trust_update")
+        assert (act.status, act.principal) == (ActStatus.COMMITTED, "uid:0")
+        again.run("after")
+    finally:
+        again.close()

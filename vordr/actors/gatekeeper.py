@@ -7,7 +7,7 @@ start. A change made outside Vörðr is journalled as such before anything is ju
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,13 +17,16 @@ from vordr.actors.handle import Handle
 from vordr.formats import uuid7
 from vordr.formats.digests import sha256_digest
 from vordr.gatekeeper import policy as policies
+from vordr.gatekeeper import seen as sights
 from vordr.gatekeeper import trust as trusts
-from vordr.gatekeeper.decide import Mode, Report, decide, explain, report
+from vordr.gatekeeper.decide import Mode, Report, decide_and_tell, explain, report
 from vordr.gatekeeper.demands import Line
 from vordr.gatekeeper.evidence import NOTHING, Beside
+from vordr.gatekeeper.logproof import SignedHead
 from vordr.gatekeeper.policy import Policy
+from vordr.gatekeeper.seen import Seen, SeenLog
 from vordr.gatekeeper.subject import Subject
-from vordr.gatekeeper.trust import TrustStore
+from vordr.gatekeeper.trust import TrustedLog, TrustStore
 from vordr.model.errors import StateError, TrustStoreMissing
 from vordr.model.paths import Paths
 from vordr.model.records import EPOCH_KEY, Cause, Draft, Kind
@@ -70,6 +73,22 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Recall:
+    """Answered with what was seen of trust stores and logs."""
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Keep a head of ``log`` that was asked for when ``known`` was seen of it, and the ``proof`` from there.
+    Answered with whether that is still what is known: if not, ask again. Refused if the log lies."""
+
+    log: TrustedLog
+    known: SeenLog
+    head: SignedHead
+    proof: Sequence[bytes]
+
+
+@dataclass(frozen=True)
 class Trusted:
     """Whom the host trusts now: store, policy, and the epoch that verdicts are bound to."""
 
@@ -102,7 +121,7 @@ class _File(Generic[_T]):
 
 
 class GatekeeperActor(Actor):
-    """Asked: Judge, Tell, Explain, Look."""
+    """Asked: Judge, Tell, Explain, Look, Recall, Follow."""
 
     def __init__(self, paths: Paths, journal: Any, entropy: Callable[[], bytes]) -> None:
         super().__init__()
@@ -111,6 +130,7 @@ class GatekeeperActor(Actor):
         self.entropy = entropy
         self.trust: _File[TrustStore] = _File(paths.trust_store, trusts.load)
         self.policy: _File[Policy] = _File(paths.trust / "policy.toml", policies.load)
+        self.seen: _File[Seen] = _File(paths.seen, sights.load)
         self.verdicts: dict[tuple[str, ...], Verdict] = {}
 
     def receive(self, message: object) -> object:
@@ -120,19 +140,30 @@ class GatekeeperActor(Actor):
             case Tell(subject, bundle, mode, beside):
                 trusted = self._look()
                 return report(
-                    subject, bundle, trusted.store, trusted.policy, self.clock.now_us(), mode, beside)
+                    subject, bundle, trusted.store, trusted.policy, self.clock.now_us(), mode, beside,
+                    self.seen.read())
             case Explain(subject, bundle, beside):
                 trusted = self._look()
                 return explain(
-                    subject, bundle, trusted.store, trusted.policy, self.clock.now_us(), beside)
+                    subject, bundle, trusted.store, trusted.policy, self.clock.now_us(), beside,
+                    self.seen.read())
             case Look():
                 return self._look()
+            case Recall():
+                return self.seen.read()
+            case Follow(log, known, head, proof):
+                seen = self.seen.read()
+                if seen.log(log) != known:
+                    return False
+                self._remember(seen.with_head(log, head, proof))
+                return True
         raise StateError(f"the gatekeeper does not understand {type(message).__name__}")
 
     def _look(self) -> Trusted:
         if not self.paths.trust_store.exists():
             raise TrustStoreMissing(f"there is no trust store in {self.paths.trust}: nobody is trusted yet")
         store, policy = self.trust.read(), self.policy.read()
+        self._remember(self.seen.read().with_store(store))
         digest = trusting.digests(store.digest, policy.digest)
         if self._known(digest):
             return Trusted(store, policy, int(self.journal.get(EPOCH_KEY) or 0))
@@ -143,6 +174,11 @@ class GatekeeperActor(Actor):
         if self._known(digest):  # it was being recorded a moment ago
             return Trusted(store, policy, int(self.journal.get(EPOCH_KEY) or 0))
         return Trusted(store, policy, self._record_change(digest))
+
+    def _remember(self, seen: Seen) -> None:
+        """Keep durably what nobody may take back, before anything rests on it."""
+        if seen is not self.seen.read():
+            sights.save(seen, self.paths.seen)
 
     def _known(self, digest: str) -> bool:
         return bool(self.journal.get(trusting.DIGEST_KEY) == digest)
@@ -169,7 +205,10 @@ class GatekeeperActor(Actor):
         known = self.verdicts.get(key)
         if known is not None and known.decided <= now < known.expires:
             return known
-        verdict = decide(subject, bundle, trusted.store, trusted.policy, now, trusted.epoch, beside)
+        seen = self.seen.read()
+        verdict, shown = decide_and_tell(
+            subject, bundle, trusted.store, trusted.policy, now, trusted.epoch, beside, seen)
+        self._remember(seen.with_sights(shown))
         if len(self.verdicts) >= MOST_REMEMBERED:
             self.verdicts.clear()
         self.verdicts[key] = verdict
@@ -211,6 +250,14 @@ class GatekeeperClient:
         told: tuple[Report, tuple[Line, ...]] = self.handle.ask(
             Explain(subject, bundle, beside), timeout=ASK_DEADLINE)
         return told
+
+    def seen(self) -> Seen:
+        found = self.handle.ask(Recall(), timeout=ASK_DEADLINE)
+        assert isinstance(found, Seen)
+        return found
+
+    def follow(self, log: TrustedLog, known: SeenLog, head: SignedHead, proof: Sequence[bytes]) -> bool:
+        return bool(self.handle.ask(Follow(log, known, head, proof), timeout=ASK_DEADLINE))
 
     def trusted(self) -> Trusted:
         found = self.handle.ask(Look(), timeout=ASK_DEADLINE)

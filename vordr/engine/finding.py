@@ -12,18 +12,21 @@ from vordr.formats import reference
 from vordr.formats.errors import FormatError
 from vordr.model.errors import ContainerNotFound, ImageNotFound, SubjectBusy, UsageError
 from vordr.model.lifecycle import State
-from vordr.model.records import Act, busy_key, container_key, image_key, name_key
+from vordr.model.records import Act, busy_key, container_key, image_key, name_key, trash_key
 from vordr.model.state import ContainerState, ImageState, TrashItem
 
 _ID: Final = re.compile(r"[0-9a-f]{2,64}")
 
 
 def all_containers(journal: Any) -> Iterator[ContainerState]:
-    """Every container that is not removed, by id."""
-    for _, value in journal.scan("containers/"):
-        container = msgspec.convert(value, ContainerState)
-        if container.state is not State.REMOVED:
-            yield container
+    """Every container that is not removed, by id.
+
+    Exactly these have a name, and removed ones are kept by the ten thousand: so they are found by the names.
+    """
+    for container in sorted(set(names_in_use(journal).values())):
+        found = container_by_id(journal, container)
+        if found is not None and found.state is not State.REMOVED:
+            yield found
 
 
 def container_by_id(journal: Any, container: str) -> ContainerState | None:
@@ -62,6 +65,8 @@ def find_container(journal: Any, given: str) -> ContainerState:
 
 def find_removed(journal: Any, given: str) -> TrashItem:
     """The trash item that ``given`` names, by id, its beginning, or name; the newest of several by name."""
+    if (exact := journal.get(trash_key(given))) is not None:  # the trash may hold ten thousands
+        return msgspec.convert(exact, TrashItem)
     items = [msgspec.convert(value, TrashItem) for _, value in journal.scan("trash/")]
     matches = [i for i in items if i.id == given or i.name == given] or [
         i for i in items if len(given) >= 2 and i.id.removeprefix("sha256:").startswith(given)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from vordr.actors.stores import Made
 from vordr.actors.transaction import Finished, Plan
+from vordr.engine import beside, gathering
 from vordr.engine.finding import full_name
 from vordr.engine.host import Call, Host
 from vordr.engine.library import Incoming
 from vordr.formats import reference
 from vordr.images import transport
+from vordr.images.referrers import RegistryPlace
 
 
 def bring_in(host: Host, call: Call, incoming: Incoming, summary: str) -> Finished | None:
@@ -25,7 +26,8 @@ def bring_in(host: Host, call: Call, incoming: Incoming, summary: str) -> Finish
 
 
 def pull_image(host: Host, call: Call, given: str, *, insecure: bool = False) -> tuple[str, Finished]:
-    """Fetch an image into the store; its manifest digest, and the transaction. It is not verified yet.
+    """Fetch an image into the store, with the bundle and the evidence that refer to it in the registry; its
+    manifest digest, and the transaction. Without a bundle that verifies, nobody vouches for it yet.
 
     Raises UsageError, ImageNotFound, RegistryDenied, PullFailed, ImageUnreadable.
     """
@@ -33,9 +35,13 @@ def pull_image(host: Host, call: Call, given: str, *, insecure: bool = False) ->
     manifest = transport.pull(wanted, host.store, insecure=insecure, progress=call.progress)
     contents = host.library.read_contents(manifest)
     image = host.library.describe(contents, (str(wanted),), None, None)
+    gathered = beside.gather(RegistryPlace(wanted, insecure=insecure), manifest)
+    gathering.tell(call, gathered)
 
     def plan() -> Plan:
-        steps, work = host.library.import_steps(image, Made)
-        return Plan("pull", f"pull {wanted.familiar()}", steps, call.caller.principal, payload=dict(work))
+        joined = gathering.join(host, call, image, gathered)
+        steps, work = joined.planned
+        return Plan("pull", f"pull {wanted.familiar()}", steps, call.caller.principal, payload=dict(work),
+                    verdicts=joined.verdicts)
 
     return manifest, host.transactions.run(plan)

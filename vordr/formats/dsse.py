@@ -7,11 +7,12 @@ at least one and at most 256 signatures.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vordr.formats import base64s
 from vordr.formats.errors import FormatError
+from vordr.formats.signature import PrivateKey
 
 MAX_SIGNATURES = 256
 
@@ -50,6 +51,21 @@ class Envelope:
     def pae(self) -> bytes:
         """The bytes that each signature signs."""
         return pae(self.payload_type, self.payload)
+
+    def signed_by(self, key: PrivateKey) -> Envelope:
+        """This envelope with a signature by ``key``, all of them in the order of their key ids; the same one
+        where that key has signed already. What the others are worth is not looked at.
+
+        :raises FormatError: there is a signature under that key's id which does not hold.
+        """
+        public, signed = key.public, self.pae()
+        for one in self.signatures:
+            if one.keyid == public.key_id:
+                if not public.verify(one.sig, signed):
+                    raise FormatError("dsse.signatures", f"the one named {one.keyid} does not hold")
+                return self
+        both = (*self.signatures, Signature(public.key_id, key.sign(signed)))
+        return replace(self, signatures=tuple(sorted(both, key=lambda one: one.keyid)))
 
     def to_json(self) -> dict[str, Any]:
         """The envelope as a JSON object; :func:`parse` of it is equal to this one."""

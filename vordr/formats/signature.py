@@ -14,6 +14,9 @@ Concatenation for CT-SIG-02, always Ed25519 first:
 
 The Ed25519 half of a CT-SIG-02 signature is a valid CT-SIG-01 signature of the same message. A trust store
 must therefore never list a half of a hybrid key as a key of its own.
+
+Where the cryptography library cannot do ML-DSA-87 (:mod:`~vordr.formats.mldsa`), no CT-SIG-02 signature holds
+and no such key can be made or opened.
 """
 
 from __future__ import annotations
@@ -24,15 +27,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA87PrivateKey, MLDSA87PublicKey
 
-from vordr.formats import base64s, curves, pkcs8
+from vordr.formats import base64s, curves, mldsa, pkcs8
 from vordr.formats.digests import sha256_digest
 from vordr.formats.errors import FormatError
+from vordr.formats.mldsa import MLDSA87PrivateKey, MLDSA87PublicKey
 
 _Private: TypeAlias = Ed25519PrivateKey | Ed448PrivateKey | MLDSA87PrivateKey
 
@@ -66,6 +69,11 @@ class Suite(Enum):
     def key_size(self) -> int:
         """Bytes of every raw public key of this suite."""
         return sum(part.key_size for part in _PARTS[self])
+
+    @property
+    def available(self) -> bool:
+        """Whether this process can sign and verify with it. Where it cannot, nothing of it holds."""
+        return _Algorithm.ML_DSA_87 not in _PARTS[self] or mldsa.available()
 
 
 _PARTS: dict[Suite, tuple[_Algorithm, ...]] = {
@@ -113,9 +121,9 @@ class PublicKey:
         return list(zip(parts, _cut(self.raw, tuple(part.key_size for part in parts)), strict=True))
 
     def verify(self, sig: bytes, message: bytes) -> bool:
-        """Whether ``sig`` is this key's signature of ``message``; every part must hold. Never raises for
-        what ``sig`` holds."""
-        if len(sig) != self.suite.signature_size:
+        """Whether ``sig`` is this key's signature of ``message``; every part must hold, so nothing holds of
+        a suite that is not available. Never raises for what ``sig`` holds."""
+        if len(sig) != self.suite.signature_size or not self.suite.available:
             return False
         halves = self._halves()
         sigs = _cut(sig, tuple(part.signature_size for part, _ in halves))
@@ -132,14 +140,40 @@ class PublicKey:
     def from_spki_base64(cls, text: str, suite: Suite) -> PublicKey:
         """:raises FormatError: not canonical base64, not the DER of this suite's keys, or an unsound key."""
         der = base64s.decode(text, "public key")
+        if not _is_spki_of(suite, der):
+            raise FormatError("public key", f"not a {suite.value} SubjectPublicKeyInfo")
         parts = _PARTS[suite]
         pieces = _cut(der, tuple(len(part.spki_prefix) + part.key_size for part in parts))
-        if b"".join(pieces) != der or not all(
-            piece.startswith(part.spki_prefix) for piece, part in zip(pieces, parts, strict=True)
-        ):
-            raise FormatError("public key", f"not a {suite.value} SubjectPublicKeyInfo")
         raws = (piece[len(part.spki_prefix) :] for piece, part in zip(pieces, parts, strict=True))
         return cls(suite, b"".join(raws))
+
+    @classmethod
+    def from_text(cls, text: str) -> PublicKey:
+        """The key in ``PUBLIC KEY`` blocks of PEM (one; for CT-SIG-02 two, Ed25519 first), or in the base64
+        of its SPKI, and nothing else; the suite follows from the algorithms found.
+
+        :raises FormatError: anything else.
+        """
+        blocks = list(_PUBLIC_BLOCK.finditer(text))
+        if blocks and "".join("".join(match.group().split()) for match in blocks) != "".join(text.split()):
+            raise FormatError("public key", "more in the PEM than public keys")
+        bodies = [match.group(1) for match in blocks] or [text]
+        der = b"".join(base64s.decode("".join(body.split()), "public key") for body in bodies)
+        for suite in Suite:
+            if len(blocks) in (0, len(_PARTS[suite])) and _is_spki_of(suite, der):
+                return cls.from_spki_base64(base64s.encode(der), suite)
+        raise FormatError("public key", "of no suite")
+
+    def to_pem(self) -> str:
+        """What :meth:`from_text` reads and ``openssl pkey -pubout`` writes: one block for each part."""
+        blocks = (_pem("PUBLIC KEY", part.spki_prefix + raw) for part, raw in self._halves())
+        return b"".join(blocks).decode("ascii")
+
+    @property
+    def parts(self) -> tuple[bytes, ...]:
+        """The raw key of each algorithm: one, or for CT-SIG-02 two. Whoever counts distinct keys compares
+        these, because a half of a hybrid key would be a key of its own."""
+        return tuple(raw for _, raw in self._halves())
 
     @property
     def key_id(self) -> str:
@@ -165,6 +199,17 @@ def _verify(part: _Algorithm, raw: bytes, sig: bytes, message: bytes) -> bool:
     return True
 
 
+_PUBLIC_BLOCK = re.compile(r"-----BEGIN PUBLIC KEY-----\s([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
+
+
+def _is_spki_of(suite: Suite, der: bytes) -> bool:
+    parts = _PARTS[suite]
+    pieces = _cut(der, tuple(len(part.spki_prefix) + part.key_size for part in parts))
+    return b"".join(pieces) == der and all(
+        len(piece) == len(part.spki_prefix) + part.key_size and piece.startswith(part.spki_prefix)
+        for piece, part in zip(pieces, parts, strict=True))
+
+
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\n[A-Za-z0-9+/=\n]+-----END \1-----\n?")
 
 
@@ -174,6 +219,7 @@ class PrivateKey:
     __slots__ = ("_keys", "_suite")
 
     def __init__(self, suite: Suite, keys: tuple[_Private, ...]) -> None:
+        _must_be_available(suite)
         if tuple(map(_algorithm_of, keys)) != _PARTS[suite]:
             raise FormatError("private key", f"not the keys of {suite.value}")
         self._suite = suite
@@ -188,15 +234,20 @@ class PrivateKey:
 
     @classmethod
     def generate(cls, suite: Suite) -> PrivateKey:
-        """A new key, from the operating system's random source."""
+        """A new key, from the operating system's random source.
+
+        :raises FormatError: the suite is not available here.
+        """
+        _must_be_available(suite)
         return cls(suite, tuple(_generate(part) for part in _PARTS[suite]))
 
     @classmethod
     def from_seeds(cls, suite: Suite, *seeds: bytes) -> PrivateKey:
         """The key of given secret bytes, one string for each part: 32 (Ed25519, ML-DSA-87) or 57 (Ed448).
 
-        :raises FormatError: wrong number or length.
+        :raises FormatError: wrong number or length, or a suite that is not available here.
         """
+        _must_be_available(suite)
         if len(seeds) != len(_PARTS[suite]):
             raise FormatError("private key", f"{suite.value} needs {len(_PARTS[suite])} seeds")
         try:
@@ -228,8 +279,8 @@ class PrivateKey:
     def from_pem(cls, pem: bytes, passphrase: bytes | None = None) -> PrivateKey:
         """The key that :meth:`to_pem` wrote; the suite follows from the algorithms found.
 
-        :raises FormatError: not PEM, a wrong or missing or needless passphrase, or algorithms that make up
-            no suite.
+        :raises FormatError: not PEM, a wrong or missing or needless passphrase, algorithms that make up no
+            suite, or one that the library does not have.
         """
         blocks = [match.group() for match in _PEM_BLOCK.finditer(pem)]
         if not blocks or b"".join(blocks).strip() != pem.strip():
@@ -238,7 +289,8 @@ class PrivateKey:
         for block in blocks:
             try:
                 key = serialization.load_pem_private_key(block, passphrase)
-            except (TypeError, ValueError) as error:  # TypeError: a passphrase is missing or needless
+            # TypeError: a passphrase is missing or needless
+            except (TypeError, ValueError, UnsupportedAlgorithm) as error:
                 raise FormatError("private key", str(error))
             if not isinstance(key, Ed25519PrivateKey | Ed448PrivateKey | MLDSA87PrivateKey):
                 raise FormatError("private key", "an algorithm of no suite")
@@ -249,6 +301,11 @@ class PrivateKey:
                 return cls(suite, tuple(keys))
         names = " ".join(part.name for part in found)
         raise FormatError("private key", f"algorithms that make up no suite: {names}")
+
+
+def _must_be_available(suite: Suite) -> None:
+    if not suite.available:
+        raise FormatError("private key", mldsa.MISSING)
 
 
 def _algorithm_of(key: _Private) -> _Algorithm:
@@ -286,7 +343,10 @@ def _pem_block(key: _Private, passphrase: bytes | None) -> bytes:
     if passphrase is None:
         return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, plain)
-    text = base64s.encode(pkcs8.encrypt(der, passphrase, os.urandom(16), os.urandom(16)))
+    return _pem("ENCRYPTED PRIVATE KEY", pkcs8.encrypt(der, passphrase, os.urandom(16), os.urandom(16)))
+
+
+def _pem(label: str, der: bytes) -> bytes:
+    text = base64s.encode(der)
     lines = [text[at : at + 64] for at in range(0, len(text), 64)]
-    label = "ENCRYPTED PRIVATE KEY"
     return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""]).encode("ascii")

@@ -47,9 +47,9 @@ def make_bundle(
         envelopes.append(envelope.to_json())
         for log in logs:
             entry = log.append(attestation=digest, subject=subject.manifest, predicate_type=kind,
-                               now_us=act.time)
+                               now_us=act.ended)
             entries.append(entry.to_json())
-    return assemble(envelopes, entries, act.time)
+    return assemble(envelopes, entries, act.ended)
 
 
 def assemble(envelopes: Sequence[object], entries: Sequence[object], created_us: int) -> bytes:

@@ -66,7 +66,7 @@ def parse(raw: bytes) -> Bundle:
         document = canonical.loads(raw, max_bytes=LARGEST_BUNDLE, where="bundle")
         _check_shape(document)
         attestations = tuple(
-            _attestation(item, f"attestations[{at}]") for at, item in enumerate(document["attestations"])
+            parse_attestation(item, f"attestations[{at}]") for at, item in enumerate(document["attestations"])
         )
         entries = tuple(
             _log_entry(item, f"logEntries[{at}]") for at, item in enumerate(document["logEntries"])
@@ -111,7 +111,9 @@ def _no_more(shape: schema.Members, value: Mapping[str, Any], path: str) -> None
         malformed(f"{path}: unknown member {unknown[0][:100]!r}")
 
 
-def _attestation(item: Mapping[str, Any], where: str) -> Attestation:
+def parse_attestation(item: Mapping[str, Any], where: str) -> Attestation:
+    """One envelope of a bundle and the statement in it. Raises FormatError or VerificationRejected
+    (MALFORMED_BUNDLE), with ``where`` in their words."""
     envelope = dsse.parse(item, where)
     if envelope.payload_type != PAYLOAD_TYPE:
         malformed(f"{where}.payloadType: {envelope.payload_type[:100]!r} is not {PAYLOAD_TYPE}")

@@ -13,10 +13,11 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vordr.formats.signature import PublicKey
+from vordr.formats.signature import PublicKey, Suite
 from vordr.gatekeeper import durable, trust
 from vordr.gatekeeper.keys import OPERATOR, KeyRing, log_key_name
 from vordr.gatekeeper.translog import LocalLog
@@ -28,17 +29,48 @@ _LETTERS: Final = "abc"
 
 
 def trust_init(
-    paths: Paths, owner: str, now_us: int, passphrase: str | None = None, host: str | None = None
+    paths: Paths, owner: str, now_us: int, passphrase: str | None = None, host: str | None = None,
+    suite: Suite = Suite.ED25519,
 ) -> TrustStore:
     """Make the operator's key (roles builders and adopters), three logs and the trust store.
 
     ``owner`` is the name that verdicts will show. ``passphrase`` locks the operator's key (the logs' keys
     stay open: they sign what is logged, not what is trusted). ``host``, by default this machine's name, is
-    the H of the logs' ids H-log-a, H-log-b, H-log-c. Files are 0600, folders 0700, all durable on return.
+    the H of the logs' ids H-log-a, H-log-b, H-log-c. ``suite`` is that of the operator's key; the logs sign
+    with Ed25519. Files are 0600, folders 0700, all durable on return.
 
     Raises TrustStoreInvalid: there is a trust store already, or the disk failed; StateLocked: another one is
-    being made; UsageError: no owner; KeyUnusable: an empty passphrase.
+    being made; UsageError: no owner; KeyUnusable: an empty passphrase, or a suite that is not available here.
     """
+    with prepared(paths, owner, now_us, passphrase, host, suite) as made:
+        made.install()
+    return trust.load(paths.trust_store)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Keys, logs and ``store``, made aside and not yet in place."""
+
+    store: TrustStore
+    _stage: Paths
+    _paths: Paths
+    _now_us: int
+
+    def install(self) -> None:
+        """Move them into place, durably. Raises TrustStoreInvalid: the disk failed, and nothing was kept."""
+        try:
+            _move_into_place(self._stage, self._paths, self._now_us)
+        except OSError as error:
+            raise _failed(self._paths, error) from error
+
+
+@contextmanager
+def prepared(
+    paths: Paths, owner: str, now_us: int, passphrase: str | None = None, host: str | None = None,
+    suite: Suite = Suite.ED25519,
+) -> Iterator[Prepared]:
+    """Make them aside, as :func:`trust_init`, to be installed within the block; nobody else makes any
+    meanwhile. What was not installed is gone after it. Raises as :func:`trust_init`."""
     if not owner.strip() or not owner.isprintable() or len(owner) > 200:
         raise UsageError("the owner's name must be 1 to 200 printable characters",
                          remedy="vordr trust init --owner NAME")
@@ -48,13 +80,15 @@ def trust_init(
         durable.private_folder(paths.keys)
         with _alone(paths), tempfile.TemporaryDirectory(prefix=".trust-init-", dir=paths.root) as aside:
             stage = Paths(Path(aside), paths.run)
-            _make(stage, paths, owner.strip(), now_us, passphrase, _host_name(host))
-            _move_into_place(stage, paths, now_us)
+            store = _make(stage, paths, owner.strip(), now_us, passphrase, _host_name(host), suite)
+            yield Prepared(store, stage, paths, now_us)
     except OSError as error:
-        raise TrustStoreInvalid(
-            f"{paths.trust}: could not be made: {error.strerror}", remedy="nothing was kept; try again"
-        ) from error
-    return trust.load(paths.trust_store)
+        raise _failed(paths, error) from error
+
+
+def _failed(paths: Paths, error: OSError) -> TrustStoreInvalid:
+    return TrustStoreInvalid(
+        f"{paths.trust}: could not be made: {error.strerror}", remedy="nothing was kept; try again")
 
 
 @contextmanager
@@ -78,10 +112,10 @@ def _host_name(host: str | None) -> str:
 
 
 def _make(
-    stage: Paths, paths: Paths, owner: str, now_us: int, passphrase: str | None, host: str
-) -> None:
+    stage: Paths, paths: Paths, owner: str, now_us: int, passphrase: str | None, host: str, suite: Suite
+) -> TrustStore:
     ring = KeyRing(stage)
-    operator = ring.create(OPERATOR, passphrase=passphrase).public
+    operator = ring.create(OPERATOR, suite, passphrase).public
     logs = []
     for letter in _LETTERS:
         log_id = f"{host}-log-{letter}"
@@ -89,8 +123,9 @@ def _make(
         LocalLog.create(stage.logs / log_id, key)
         url = (paths.logs / log_id).absolute().as_uri()
         logs.append(TrustedLog(log_id, f"{owner} (local)", key.public, url))
-    store = _store(host, owner, operator, tuple(logs), now_us)
-    trust.save(trust.checked(store), stage.trust_store)
+    store = trust.checked(_store(host, owner, operator, tuple(logs), now_us))
+    trust.save(store, stage.trust_store)
+    return store
 
 
 def _store(

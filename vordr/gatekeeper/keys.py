@@ -44,31 +44,18 @@ class KeyRing:
 
     def create(self, name: str, suite: Suite = Suite.ED25519, passphrase: str | None = None) -> PrivateKey:
         """Make and store a new key (0600, durable). Raises KeyUnusable: the name is taken, the passphrase is
-        empty, or the disk failed."""
+        empty, the suite is not available here, or the disk failed."""
         path = self.path(name)
-        key = PrivateKey.generate(suite)
-        try:
-            pem = key.to_pem(None if passphrase is None else passphrase.encode())
-        except FormatError as error:
-            raise KeyUnusable(f"{path}: {error.message}") from error
         try:
             durable.private_folder(self._folder)
-            durable.write_new(path, pem)
-        except FileExistsError as error:
-            raise KeyUnusable(f"{path}: a key of that name exists already") from error
         except OSError as error:
             raise KeyUnusable(f"{path}: cannot be written: {error.strerror}") from error
-        return key
+        return make_key(path, suite, passphrase)
 
     def load(self, name: str, passphrase: str | None = None) -> PrivateKey:
         """The stored key. Raises KeyUnusable: no such key, others can read its file, a missing, wrong or
         needless passphrase, or a damaged file."""
-        path = self.path(name)
-        pem = _read_private(path)
-        try:
-            return PrivateKey.from_pem(pem, None if passphrase is None else passphrase.encode())
-        except FormatError as error:
-            raise KeyUnusable(f"{path}: {error.message}") from error
+        return load_key(self.path(name), passphrase)
 
     def names(self) -> list[str]:
         """The names of all keys, sorted."""
@@ -88,6 +75,35 @@ def load_host_key(paths: Paths) -> PrivateKey:
             if not ring.path(HOST).exists():
                 raise
     return ring.load(HOST)
+
+
+def make_key(path: Path, suite: Suite, passphrase: str | None = None) -> PrivateKey:
+    """A new key in a new file (0600, durable), as :meth:`KeyRing.create` but at a place of one's own.
+
+    Raises KeyUnusable: the file is there already, the passphrase is empty, the suite is not available here,
+    or the disk failed.
+    """
+    try:
+        key = PrivateKey.generate(suite)
+        pem = key.to_pem(None if passphrase is None else passphrase.encode())
+    except FormatError as error:
+        raise KeyUnusable(f"{path}: {error.message}") from error
+    try:
+        durable.write_new(path, pem)
+    except FileExistsError as error:
+        raise KeyUnusable(f"{path}: a key of that name exists already") from error
+    except OSError as error:
+        raise KeyUnusable(f"{path}: cannot be written: {error.strerror}") from error
+    return key
+
+
+def load_key(path: Path, passphrase: str | None = None) -> PrivateKey:
+    """The private key in a file of its owner's, PKCS #8 PEM. Raises KeyUnusable as :meth:`KeyRing.load`."""
+    pem = _read_private(path)
+    try:
+        return PrivateKey.from_pem(pem, None if passphrase is None else passphrase.encode())
+    except FormatError as error:
+        raise KeyUnusable(f"{path}: {error.message}") from error
 
 
 def _read_private(path: Path) -> bytes:

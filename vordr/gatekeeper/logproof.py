@@ -1,4 +1,4 @@
-"""Proof that a transparency log holds an attestation: the bytes that are hashed and signed, and their check.
+"""What a transparency log signs, proofs and heads: the bytes that are hashed and signed, and their check.
 
 Byte layouts: docs/formats.md, "Transparency log". The spec's bundle does not say which attestation a log
 entry is about; it is found by recomputing the leaf from each attestation and the entry's own time.
@@ -89,3 +89,37 @@ def timestamp_bytes(log_id: str, index: int, time: str, tree_size: int, root: by
             "leafHash": "sha256:" + leaf.hex(),
         }
     )
+
+
+@dataclass(frozen=True)
+class SignedHead:
+    """A signed tree head: ``time`` is RFC 3339 text and ``time_us`` its value in µs."""
+
+    log_id: str
+    size: int
+    root: bytes
+    time: str
+    time_us: int
+    signature: bytes
+
+    def signed_bytes(self) -> bytes:
+        return head_bytes(self.log_id, self.size, self.root, self.time)
+
+    def signed_by(self, public: PublicKey) -> bool:
+        """Whether the log with key ``public`` signed this head. Nothing is said of its age."""
+        return public.verify(self.signature, self.signed_bytes())
+
+    def to_json(self) -> dict[str, Any]:
+        """The head as transparency-log.schema's ``signedTreeHead``, which does not say of which log it is."""
+        return {
+            "treeSize": self.size,
+            "timestamp": self.time,
+            "rootHash": "sha256:" + self.root.hex(),
+            "signature": base64s.encode(self.signature),
+        }
+
+
+def head_bytes(log_id: str, size: int, root: bytes, time: str) -> bytes:
+    """The bytes of a signed tree head: canonical JSON of log, size, root and time."""
+    return canonical.fast_dumps(
+        {"logId": log_id, "treeSize": size, "rootHash": "sha256:" + root.hex(), "timestamp": time})

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from vordr.formats.digests import parse_digest
 from vordr.formats.errors import FormatError
 from vordr.formats.signature import PrivateKey
-from vordr.gatekeeper import durable, sbom, ustar
+from vordr.gatekeeper import sbom, ustar
 from vordr.gatekeeper.attest import make_bundle
 from vordr.gatekeeper.checked import CheckedStream
 from vordr.gatekeeper.label import Label
+from vordr.gatekeeper.outfile import whole_or_absent
 from vordr.gatekeeper.package import write_ctp
-from vordr.gatekeeper.statements import PACK_BUILD, PACKER, Act
+from vordr.gatekeeper.statements import PACK_BUILD, PACKER, Act, Material
 from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Blob, read_manifest, subject_of
 from vordr.gatekeeper.translog import LocalLog
-from vordr.model.errors import ImageUnreadable, LayerSpaceExhausted, UsageError
+from vordr.model.errors import ImageUnreadable
 
 Progress = Callable[[str, int, int | None], None]
 """(phase, done, total): phases are check, attest, write; bytes for check and write."""
@@ -41,15 +39,27 @@ class Packed:
     bundle: bytes
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What the provenance tells of the layout that is packed, with the members of statements.Act."""
+
+    made: bool = False
+    materials: tuple[Material, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    invocation: str = ""
+
+
 def pack(
     layout: Path, manifest_digest: str, output: Path, *, signers: Sequence[PrivateKey],
     logs: Sequence[LocalLog], source: str, name: str, now_us: int, progress: Progress = _silent,
+    origin: Origin | None = None, clock: Callable[[], int] | None = None,
 ) -> Packed:
     """Write the image ``manifest_digest`` of the OCI layout folder ``layout`` to ``output`` as a .ctp.
 
-    ``source`` says where the image came from (its provenance repeats it), ``name`` what it is called. All
-    blobs are checked before anything is signed, and again while they are copied. ``output`` appears whole and
-    durable, replacing what was there, or not at all.
+    ``source`` says where the image came from, ``name`` what it is called; ``origin`` is what more there is to
+    tell of its making. It began at ``now_us`` and ends by ``clock`` (by default at once). All blobs are
+    checked before anything is signed, and again while they are copied. ``output`` appears whole and durable,
+    replacing what was there, or not at all.
 
     Raises ImageUnreadable, UsageError, StateError (a log failed), LayerSpaceExhausted.
     """
@@ -68,11 +78,14 @@ def pack(
             stream.drain()
         done += blob.size
     progress("attest", 0, None)
-    act = Act(PACK_BUILD, name, source, signers[0].public.key_id if signers else "", now_us)
-    bundle = make_bundle(subject, act, sbom.inventory(layers, folder.open), signers=signers, logs=logs)
-    label = Label(name, manifest_digest, now_us, PACKER)
+    found = sbom.inventory(layers, folder.open)
+    told = origin or Origin()
+    act = Act(PACK_BUILD, name, source, signers[0].public.key_id if signers else "", now_us,
+              None if clock is None else clock(), told.made, told.materials, told.options, told.invocation)
+    bundle = make_bundle(subject, act, found, signers=signers, logs=logs)
+    label = Label(name, manifest_digest, act.ended, PACKER)
     progress("write", 0, total)
-    with _whole_or_absent(output) as file:
+    with whole_or_absent(output) as file:
         write_ctp(file, label=label, bundle=bundle, manifest=manifest, config=config,
                   layers=folder.each(distinct), signers=signers)
     progress("write", total, total)
@@ -116,23 +129,3 @@ class _Layout:
         """A manifest or config, at most LARGEST_DOCUMENT bytes."""
         with self.open(digest, limit=LARGEST_DOCUMENT) as stream:
             return stream.read()
-
-
-@contextmanager
-def _whole_or_absent(output: Path) -> Iterator[BinaryIO]:
-    """A file that gets the name ``output`` when the block ends well, durable by then."""
-    aside = output.with_name(f".{output.name}.{secrets.token_hex(6)}")
-    try:
-        with aside.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(aside, output)
-        durable.sync_folder(output.parent)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        kind = LayerSpaceExhausted if full else UsageError
-        raise kind(f"{output}: cannot be written: {error.strerror}",
-                   remedy="name another place for the package") from error
-    finally:
-        aside.unlink(missing_ok=True)

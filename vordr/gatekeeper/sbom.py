@@ -1,139 +1,189 @@
-"""Which distribution packages an image says it holds: its topmost /var/lib/dpkg/status, whiteouts heeded.
+"""Which software an image holds, as its own files say: package databases of dpkg, apk and rpm, metadata of
+Python distributions and Node packages, and what Go's linker wrote into programs.
 
-Only dpkg's own database is believed, and only where it could be read whole: a layer in a compression that
-this interpreter cannot read, or beyond the limits, leaves the list empty and says so.
+Layers are read bottom up, whiteouts heeded (OCI image-spec, layer.md): what an upper layer hides or replaces
+is not listed. A layer that cannot be read leaves the whole list empty, because nobody knows what it hides; a
+single file that cannot be read is named in the comment.
 """
 
 from __future__ import annotations
 
-import gzip
+import posixpath
 import tarfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import IO, Final, cast
+from dataclasses import dataclass, field
+from typing import Final
 
+from vordr.gatekeeper import readers
 from vordr.gatekeeper.checked import Readable
+from vordr.gatekeeper.layertar import LayerUnreadable, ReadMember, members
+from vordr.gatekeeper.readers import Told, Unlisted, reader_of
+from vordr.gatekeeper.software import Distribution, Package
 from vordr.gatekeeper.subject import Blob
 
-_STATUS: Final = "var/lib/dpkg/status"
-_ABOVE: Final = frozenset({"var", "var/lib", "var/lib/dpkg"})
-_HIDING: Final = frozenset(
-    {
-        "var/lib/dpkg/.wh.status", "var/lib/dpkg/.wh..wh..opq", "var/lib/.wh.dpkg", "var/lib/.wh..wh..opq",
-        "var/.wh.lib", "var/.wh..wh..opq", ".wh.var", ".wh..wh..opq",
-    }
-)
-_LARGEST_STATUS: Final = 64 * 1024 * 1024
-_LARGEST_LAYER: Final = 64 * 1024**3
-_GZIPPED: Final[Mapping[str, bool]] = {
-    "application/vnd.oci.image.layer.v1.tar": False,
-    "application/vnd.oci.image.layer.v1.tar+gzip": True,
-    "application/vnd.docker.image.rootfs.diff.tar": False,
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": True,
-}
-
+MOST_PACKAGES: Final = 20_000
+_MOST_FAULTS: Final = 20
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 OpenBlob = Callable[[str], AbstractContextManager[Readable]]
 """Digest → its stored bytes, closed by leaving them."""
 
 
-@dataclass(frozen=True, order=True)
-class Package:
-    name: str
-    version: str
-    architecture: str
-
-
 @dataclass(frozen=True)
 class Inventory:
-    """``comment`` says how the list came about, or why it is empty."""
+    """``packages`` in order, each once; ``comment`` says how the list came about, or why it is empty."""
 
     packages: tuple[Package, ...]
     comment: str
+    distribution: Distribution | None = None
 
 
-NOT_READ: Final = Inventory((), "The layers were not searched for package databases.")
+NOT_READ: Final = Inventory((), "The layers were not searched for software.")
 
 
-class _Unreadable(Exception):
-    """A layer could not be searched; the message says which and why."""
+@dataclass(frozen=True)
+class _Found:
+    """What a file told and by which kind of reader; or why it tells nothing."""
+
+    source: str
+    told: Told = ()
+    fault: str = ""
+
+
+@dataclass
+class _Tree:
+    """What has been found, by path, and the folders above it."""
+
+    found: dict[str, _Found] = field(default_factory=dict)
+    above: dict[str, int] = field(default_factory=dict)
+
+    def put(self, path: str, found: _Found) -> None:
+        if path not in self.found:
+            for folder in _folders(path):
+                self.above[folder] = self.above.get(folder, 0) + 1
+        self.found[path] = found
+
+    def drop(self, path: str) -> None:
+        if self.found.pop(path, None) is not None:
+            for folder in _folders(path):
+                self.above[folder] -= 1
+                if not self.above[folder]:
+                    del self.above[folder]
+
+    def drop_below(self, folder: str) -> None:
+        """All within ``folder`` ("": everything)."""
+        if not folder or folder in self.above:
+            for path in [path for path in self.found if not folder or path.startswith(folder + "/")]:
+                self.drop(path)
 
 
 def inventory(layers: Iterable[Blob], open_blob: OpenBlob) -> Inventory:
-    """The installed packages of an image with these layers, bottom first. ``open_blob`` gives the stored
-    bytes of a digest; they are read to their end. What a layer holds raises nothing: the comment says what
-    could not be read. What ``open_blob`` and its streams raise passes through, but for OSError."""
-    status = b""
+    """The software in an image with these layers, bottom first. ``open_blob`` gives the stored bytes of a
+    digest; they are read to their end. What a layer holds raises nothing: the comment says what could not be
+    read. What ``open_blob`` and its streams raise passes through, but for OSError."""
+    tree = _Tree()
     try:
         for layer in layers:
-            found = _search(layer, open_blob)
-            status = status if found is None else found
-        packages = parse_status(status)
-    except _Unreadable as error:
-        return Inventory((), f"Packages are not listed: {error}")
-    if not status:
-        return Inventory((), f"Packages are not listed: the image has no /{_STATUS}.")
-    return Inventory(packages, f"Packages as listed by the image's /{_STATUS}; other software is not listed.")
+            with open_blob(layer.digest) as stream:
+                _apply(tree, layer, stream)
+    except LayerUnreadable as error:
+        return Inventory((), f"Packages are not listed: {error}.")
+    except OSError as error:
+        return Inventory((), f"Packages are not listed: a layer cannot be read: {error.strerror}.")
+    return _summary(tree.found)
 
 
-def _search(layer: Blob, open_blob: OpenBlob) -> bytes | None:
-    """The status file as this layer leaves it: its bytes, b"" where the layer hides it, None where it does
-    not touch it."""
-    gzipped = _GZIPPED.get(layer.media_type)
-    if gzipped is None:
-        raise _Unreadable(f"layer {layer.digest} is of type {layer.media_type}")
-    found: bytes | None = None
-    hidden = False
-    try:
-        with open_blob(layer.digest) as stream:
-            for tar, member in _walk(stream, gzipped):
-                name = member.name.removeprefix("./").strip("/")
-                hidden |= name in _HIDING
-                if member.offset_data + member.size > _LARGEST_LAYER:
-                    raise _Unreadable(f"layer {layer.digest} unpacks to more than {_LARGEST_LAYER} bytes")
-                if name in _ABOVE and not member.isdir():
-                    raise _Unreadable(f"in layer {layer.digest}, /{name} is not a folder")
-                if name == _STATUS:
-                    found = _content(tar, member, layer)
-            while stream.read(1 << 20):  # a stream that checks its digest does so at its end
-                pass
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise _Unreadable(f"layer {layer.digest} is not a readable tar: {error}") from error
-    return b"" if found is None and hidden else found
+def _apply(tree: _Tree, layer: Blob, stream: Readable) -> None:
+    """Make ``tree`` what it is with ``layer`` on top. Whiteouts hide what is in lower layers alone, wherever
+    in the layer they stand; so what the layer adds is put in last."""
+    added: dict[str, _Found | None] = {}
+    for member, read in members(layer, stream):
+        path = posixpath.normpath("/" + member.name).lstrip("/")
+        folder, name = posixpath.split(path)
+        if name == _OPAQUE:
+            tree.drop_below(folder)
+        elif name.startswith(_WHITEOUT):
+            hidden = posixpath.join(folder, name.removeprefix(_WHITEOUT))
+            tree.drop(hidden)
+            tree.drop_below(hidden)
+        elif not member.isdir():
+            found = _look(path, member, read, added, tree.found)
+            if member.issym() and path in tree.above:
+                found = _Found("", fault=f"what lies behind /{path}, a folder that became a link")
+            tree.drop_below(path)
+            if found is not None or path in tree.found or path in added:
+                added[path] = found
+        elif path in tree.found or path in added:
+            added[path] = None
+        if len(added) > MOST_PACKAGES:
+            raise LayerUnreadable(f"layer {layer.digest} tells of more than {MOST_PACKAGES} packages")
+    for path, found in added.items():
+        if found is None:
+            tree.drop(path)
+        else:
+            tree.put(path, found)
 
 
-def _walk(stream: Readable, gzipped: bool) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """The members of a layer. gzip by itself and not by tarfile, which stops at the first of several gzip
-    members."""
-    source = cast(IO[bytes], stream)  # both need read() alone
-    if gzipped:
-        source = cast(IO[bytes], gzip.GzipFile(fileobj=source))
-    with tarfile.open(fileobj=source, mode="r|") as tar:
-        while member := tar.next():
-            yield tar, member
-            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every member it has seen
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, layer: Blob) -> bytes:
+def _look(
+    path: str, member: tarfile.TarInfo, read: ReadMember, added: Mapping[str, _Found | None],
+    below: Mapping[str, _Found],
+) -> _Found | None:
+    """What the member at ``path`` tells; None for nothing, as most."""
+    reader = reader_of(path, member.mode)
+    if reader is None:
+        return None
+    if member.islnk():
+        target = posixpath.normpath("/" + member.linkname).lstrip("/")
+        return added[target] if target in added else below.get(target)
     if not member.isreg():
-        raise _Unreadable(f"in layer {layer.digest}, /{_STATUS} is not a regular file")
-    if member.size > _LARGEST_STATUS:
-        raise _Unreadable(f"in layer {layer.digest}, /{_STATUS} is larger than {_LARGEST_STATUS} bytes")
-    file = tar.extractfile(member)
-    return b"" if file is None else file.read()
+        fault = f"/{path} is not a regular file" if path in readers.DATABASES else ""
+        return _Found(reader.name, fault=fault) if fault else None
+    try:
+        told, odd = readers.checked(reader.read(read), path)
+    except Unlisted as error:
+        return _Found(reader.name, fault=f"/{path} {error}")
+    if not told and not odd:
+        return None
+    fault = f"/{path} has {odd} packages with a name that cannot be shown" if odd else ""
+    return _Found(reader.name, told, fault)
 
 
-def parse_status(status: bytes) -> tuple[Package, ...]:
-    """The packages of a dpkg status file (deb-control(5) stanzas) whose state is ``installed``, sorted."""
-    found = set()
-    for stanza in status.decode("utf-8", "replace").split("\n\n"):
-        fields = {}
-        for line in stanza.splitlines():
-            name, colon, value = line.partition(":")
-            if colon and not line[:1].isspace():
-                fields[name.strip().lower()] = value.strip()
-        if fields.get("status", "").endswith(" installed") and fields.get("package"):
-            found.add(Package(fields["package"], fields.get("version", ""), fields.get("architecture", "")))
-    return tuple(sorted(found))
+def _folders(path: str) -> Iterator[str]:
+    """The folders above a path, from the nearest up."""
+    while path := posixpath.dirname(path):
+        yield path
+
+
+# -- telling ---------------------------------------------------------------------------------------
+
+
+def _summary(found: Mapping[str, _Found]) -> Inventory:
+    listed: dict[Package, None] = {}
+    for one in found.values():
+        if isinstance(one.told, tuple):
+            listed.update(dict.fromkeys(one.told))
+    if len(listed) > MOST_PACKAGES:
+        return Inventory((), f"Packages are not listed: there are more than {MOST_PACKAGES}.")
+    faults = [one.fault for one in found.values() if one.fault]
+    return Inventory(tuple(sorted(listed)), " ".join(_sentences(found, faults)), _distribution(found))
+
+
+def _sentences(found: Mapping[str, _Found], faults: list[str]) -> Iterator[str]:
+    sources = {one.source for one in found.values() if isinstance(one.told, tuple) and one.told}
+    if sources:
+        yield f"Software as told by the image's own {', '.join(sorted(sources))}; nothing else is listed."
+    else:
+        yield "No package database and no metadata of packages was found in the image."
+    if faults:
+        yield f"Not read: {'; '.join(faults[:_MOST_FAULTS])}."
+    if len(faults) > _MOST_FAULTS:
+        yield f"And {len(faults) - _MOST_FAULTS} more."
+
+
+def _distribution(found: Mapping[str, _Found]) -> Distribution | None:
+    for path in ("etc/os-release", "usr/lib/os-release"):
+        one = found.get(path)
+        if one is not None and isinstance(one.told, Distribution):
+            return one.told
+    return None

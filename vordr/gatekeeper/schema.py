@@ -159,32 +159,49 @@ BUNDLE: Final = Members(
 )
 
 KEY_METADATA: Final = Members({}, {"owner": _TEXT, "description": _TEXT})
-KEY: Final = Members(
-    {"id": _KEY_ID, "algorithm": Text(one_of=("ed25519",)), "publicKey": _BASE64, "validFrom": TIME},
-    {"validUntil": TIME, "metadata": KEY_METADATA},
-)
+ALGORITHMS: Final = ("ed25519", "ed25519+ml-dsa-87", "ed448")
+"""Of keys in our trust stores. The published schema knows the first alone; the others have names of their
+own, so that whoever knows only Ed25519 refuses such a key instead of reading the half of it."""
+
+
+def _key(algorithms: tuple[str, ...]) -> Members:
+    return Members(
+        {"id": _KEY_ID, "algorithm": Text(one_of=algorithms), "publicKey": _BASE64, "validFrom": TIME},
+        {"validUntil": TIME, "metadata": KEY_METADATA},
+    )
+
+
+KEY: Final = _key(ALGORITHMS[:1])
 GROUP: Final = Members(
     {"k": Whole(1), "n": Whole(1), "algorithm": Text(one_of=("frost-ed25519",)), "members": Many(_TEXT, 1)}
 )
 LOG: Final = Members(
     {"operator": _TEXT, "publicKey": _BASE64, "url": _URI, "algorithm": Text(one_of=("ed25519",))}
 )
-TRUST_STORE: Final = Members(
-    {
-        "version": Whole(1),
-        "id": Text(shortest=1),
-        "updated": TIME,
-        "keys": Table(Many(KEY)),
-        "thresholds": Table(GROUP),
-        "logs": Table(LOG, 3),
-    },
-    {"$schema": _URI},
-)
+
+
+def _trust_store(key: Members) -> Members:
+    return Members(
+        {
+            "version": Whole(1),
+            "id": Text(shortest=1),
+            "updated": TIME,
+            "keys": Table(Many(key)),
+            "thresholds": Table(GROUP),
+            "logs": Table(LOG, 3),
+        },
+        {"$schema": _URI},
+    )
+
+
+TRUST_STORE: Final = _trust_store(KEY)
+TRUST_STORE_OF_ALL_SUITES: Final = _trust_store(_key(ALGORITHMS))
+"""What our trust stores may be: as published, and keys of all :data:`ALGORITHMS`."""
 
 REASONS: Final = (
     "key_compromise", "superseded", "affiliation_changed", "cessation", "privilege_withdrawn", "unspecified",
 )
-_ATTESTATION_BODY = Members(
+ATTESTATION_BODY: Final = Members(
     {"attestationDigest": _DIGEST, "subjectDigest": _DIGEST, "predicateType": _URI}
 )
 _REVOCATION_BODY = Members(
@@ -212,12 +229,20 @@ LEAF: Final = Members(
         "version": Whole(1),
         "timestamp": TIME,
         "entryType": Text(one_of=("attestation", "revocation")),
-        "body": _OneOf(_ATTESTATION_BODY, _REVOCATION_BODY),
+        "body": _OneOf(ATTESTATION_BODY, _REVOCATION_BODY),
     }
 )
 TREE_HEAD: Final = Members(
     {"treeSize": Whole(), "timestamp": TIME, "rootHash": _HASH, "signature": _BASE64}
 )
+
+SUBMIT_REQUEST: Final = Members({"attestation": _BASE64})
+"""Of a log's API, with the answers to it."""
+SUBMIT_RESPONSE: Final = Members(
+    {"logIndex": Whole(), "integratedTime": TIME, "inclusionProof": PROOF, "signedEntryTimestamp": _BASE64}
+)
+CONSISTENCY: Final = Members({"first": Whole(), "second": Whole(), "hashes": Many(_HASH)})
+"""Ours: the published schema has no answer for consistency."""
 
 DOCUMENTS: Final[Mapping[str, Members]] = {
     "attestation-bundle": BUNDLE,

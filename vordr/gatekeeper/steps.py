@@ -20,7 +20,7 @@ from vordr.gatekeeper.bundle import Attestation, Bundle
 from vordr.gatekeeper.logproof import LogEntry, leaf_bytes
 from vordr.gatekeeper.statements import ADOPT_BUILD, PREDICATES, PROVENANCE, SPDX
 from vordr.gatekeeper.subject import Subject
-from vordr.gatekeeper.trust import ADOPTERS, BUILDERS, Group, TrustedKey, TrustedLog, TrustStore
+from vordr.gatekeeper.trust import ADOPTERS, BUILDERS, UPDATERS, Group, TrustedKey, TrustedLog, TrustStore
 from vordr.model.errors import VerificationRejected
 from vordr.model.verdict import Evidence
 
@@ -41,12 +41,16 @@ class Findings:
     bundle: Bundle = field(default_factory=lambda: Bundle("", (), ()))
     signers: dict[int, tuple[TrustedKey, ...]] = field(default_factory=dict)
     """Position of the attestation → the distinct keys whose signatures hold."""
+    proofs: dict[int, list[tuple[LogEntry, TrustedLog]]] = field(default_factory=dict)
+    """Position of the attestation → the log entries that prove it."""
     covered: int = 0
     """Log entries that prove an attestation."""
     log_ids: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     origin: Origin = Origin.ADOPTED
     attested_by: str = ""
+    limits: list[int] = field(default_factory=list)
+    """When demands of the policy hold no longer by themselves, in µs."""
     evidence: list[Evidence] = field(default_factory=list)
 
     @property
@@ -152,6 +156,11 @@ def verify_signatures(found: Findings, trust: TrustStore, now_us: int) -> None:
         keys: dict[bytes, TrustedKey] = {}
         for signature in one.envelope.signatures:
             key = _usable_key(trust, signature.keyid, now_us, at)
+            if not key.public.suite.available:
+                _reject(
+                    "INVALID_SIGNATURE", f"attestation {at}: {key.id} is of {key.public.suite.value}, which "
+                    "the installed cryptography library cannot verify", 5, attestation=at, key=key.id,
+                )
             if not key.public.verify(signature.sig, signed):
                 _reject(
                     "INVALID_SIGNATURE", f"attestation {at}: the signature of {key.id} does not hold", 5,
@@ -204,6 +213,7 @@ def verify_logs(found: Findings, subject: Subject, trust: TrustStore, operators:
     for at, proved in proofs.items():
         _check_coverage(at, [log for _, log in proved], operators)
         _check_dates(at, found.signers[at], min(entry.time_us for entry, _ in proved))
+    found.proofs = proofs
     logs = {log.id: log for proved in proofs.values() for _, log in proved}
     found.log_ids = tuple(sorted(logs))
     found.add(6, "logs", _coverage_text(list(logs.values())), found.key_ids, found.log_ids)
@@ -288,11 +298,12 @@ def meet_thresholds(found: Findings, trust: TrustStore) -> None:
 
 def groups_for(origin: Origin, trust: TrustStore) -> tuple[Group, ...]:
     """The groups that must sign: for an adopted image the group ``adopters`` where there is one (else all),
-    for a published image every other group."""
-    own = tuple(group for group in trust.groups if group.name == ADOPTERS)
+    for a published image every other group. Updaters vouch for trust stores, not for images."""
+    groups = tuple(group for group in trust.groups if group.name != UPDATERS)
+    own = tuple(group for group in groups if group.name == ADOPTERS)
     if origin is Origin.ADOPTED and own:
         return own
-    return trust.groups if origin is Origin.ADOPTED else tuple(g for g in trust.groups if g not in own)
+    return groups if origin is Origin.ADOPTED else tuple(g for g in groups if g not in own)
 
 
 def _origin(found: Findings) -> Origin:

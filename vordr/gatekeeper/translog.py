@@ -30,10 +30,10 @@ from vordr.formats import merkle, note
 from vordr.formats.checkpoint import Checkpoint
 from vordr.formats.errors import FormatError
 from vordr.formats.signature import PrivateKey
-from vordr.formats.times import format_rfc3339
+from vordr.formats.times import format_rfc3339, parse_rfc3339
 from vordr.gatekeeper import durable
 from vordr.gatekeeper.keys import KeyRing, log_key_name
-from vordr.gatekeeper.logproof import LogEntry, leaf_bytes, timestamp_bytes
+from vordr.gatekeeper.logproof import LogEntry, SignedHead, head_bytes, leaf_bytes, timestamp_bytes
 from vordr.gatekeeper.trust import TrustStore
 from vordr.model.errors import StateError
 from vordr.model.paths import Paths
@@ -80,6 +80,16 @@ class LocalLog:
         durable.sync_folder(folder.parent)
         return cls(folder, key, name)
 
+    @classmethod
+    def open(cls, folder: Path, key: PrivateKey) -> LocalLog:
+        """Open a log of the name that its checkpoint says, which ``key`` signed. Raises StateError."""
+        try:
+            text = (folder / "checkpoint").read_text(encoding="utf-8")
+            return cls(folder, key, checkpoints.parse(note.parse_note(text).text).origin)
+        except (OSError, FormatError, UnicodeDecodeError) as error:
+            raise StateError(f"{folder}: no log, or its checkpoint is damaged: {error}",
+                             remedy="vordr translog init DIR") from error
+
     @property
     def size(self) -> int:
         """Entries that this handle has seen."""
@@ -110,18 +120,69 @@ class LocalLog:
             durable.replace(self._folder / "checkpoint", _note(self.id, self._frontier, self._key))
             return self._proof(index, leaf, time, now_us)
 
+    def head(self, now_us: int) -> SignedHead:
+        """The tree of this moment, signed as of ``now_us``. Raises StateError."""
+        time = format_rfc3339(now_us)
+        with self._current():
+            size, root = self.size, self.root()
+        signed = self._key.sign(head_bytes(self.id, size, root, time))
+        return SignedHead(self.id, size, root, time, now_us, signed)
+
+    def prove(self, index: int, time: str, size: int | None = None) -> LogEntry:
+        """Entry ``index``, integrated at ``time`` as its leaf says, proved in the tree of ``size`` entries,
+        by default the present one. Raises FormatError: there is no such entry or tree; StateError."""
+        with self._current():
+            size = self._known_size(size)
+            if not 0 <= index < size:
+                raise FormatError("log", f"no entry {index} in a tree of {size}")
+            return self._proof(index, self._levels[0][index], time, parse_rfc3339(time), size)
+
+    def consistency(self, first: int, second: int) -> list[bytes]:
+        """Proof that the tree of ``second`` entries has grown out of that of ``first`` (RFC 9162 §2.1.4).
+
+        Raises FormatError: there are no such trees; StateError.
+        """
+        with self._current():
+            return merkle.consistency_path_from(first, self._known_size(second), self._node)
+
     def entries(self) -> Iterator[bytes]:
         """All whole entries in order, as their canonical JSON bytes; read from the file."""
         with (self._folder / "entries").open("rb") as file:
             while record := _read_record(file):
                 yield record.entry
 
-    def _proof(self, index: int, leaf: bytes, time: str, time_us: int) -> LogEntry:
-        path = merkle.inclusion_path_from(index, self.size, lambda level, at: self._levels[level][at])
-        signed = timestamp_bytes(self.id, index, time, self.size, self.root(), leaf)
-        return LogEntry(
-            self.id, index, time, time_us, self.size, self.root(), tuple(path), self._key.sign(signed)
-        )
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        """Nobody appends by this handle, and what others appended is known."""
+        with self._mutex, self._exclusive() as fd:
+            self._catch_up(fd)
+            yield
+
+    def _known_size(self, size: int | None) -> int:
+        if size is None:
+            return self.size
+        if not 0 <= size <= self.size:
+            raise FormatError("log", f"no tree of {size} entries, there are {self.size}")
+        return size
+
+    def _node(self, level: int, index: int) -> bytes:
+        return self._levels[level][index]
+
+    def _root_of(self, size: int) -> bytes:
+        """The tree hash when there were ``size`` entries."""
+        nodes, begin = [], 0
+        for level in reversed(range(size.bit_length())):
+            if size >> level & 1:
+                nodes.append(self._node(level, begin >> level))
+                begin += 1 << level
+        return merkle.Frontier(size, tuple(nodes)).root()
+
+    def _proof(self, index: int, leaf: bytes, time: str, time_us: int, size: int | None = None) -> LogEntry:
+        size = self.size if size is None else size
+        root = self._root_of(size)
+        path = merkle.inclusion_path_from(index, size, self._node)
+        signed = timestamp_bytes(self.id, index, time, size, root, leaf)
+        return LogEntry(self.id, index, time, time_us, size, root, tuple(path), self._key.sign(signed))
 
     def _grow(self, leaf: bytes) -> None:
         self._frontier, done = self._frontier.grow(leaf)

@@ -1,15 +1,20 @@
 """The trust store: whose signatures and whose logs count. A value; every change makes a new one.
 
-Shape: trust-store.schema, and two extensions that it permits: ``suite`` in a key (CT-SIG-01) and the list
-``revocations`` of {keyId, reason, revokedAt}. Stricter than the schema:
+Shape: trust-store.schema, extensions that it permits (``suite`` in a key; ``revocations``, a list of {keyId
+or digest, reason, revokedAt}; ``revision`` and ``expires``), and one that it does not: signing keys of
+CT-SIG-02 and CT-SIG-04, with algorithms of their own (schema.ALGORITHMS). Stricter than the schema:
 
 - a key's id is ``sha256:<hex>`` of its SubjectPublicKeyInfo, so that an id cannot be given to another key;
 - one public key has one place: it may hold several roles, but is never listed twice in one, nor is a signing
-  key also a log's key, nor one key two logs';
+  key also a log's key, nor one key two logs', nor the half of a hybrid key also a key of its own;
 - a group has exactly n distinct members, all of them known, and 1 ≤ k ≤ n;
 - unknown members, empty validity periods and format versions other than 1 are refused.
 
 A recorded revocation counts at once and for signatures of every age: after a compromise, dates prove nothing.
+One of a ``digest`` takes back an attestation, or all that was said of an image's manifest.
+
+``revision`` counts the changes of a store: every change makes a greater one of a later time, so that of two
+stores it can be told which is older. A store with ``expires`` counts only until then.
 """
 
 from __future__ import annotations
@@ -32,20 +37,27 @@ from vordr.model.errors import TrustStoreInvalid, TrustStoreMissing
 
 BUILDERS: Final = "builders"
 ADOPTERS: Final = "adopters"
+UPDATERS: Final = "updaters"
+"""Role and group of those who may hand out a new trust store; they vouch for no image."""
 FEWEST_LOGS: Final = 3
 _LARGEST_FILE = 1024 * 1024
-_SUITES: Final[Mapping[str, Suite]] = {"ed25519": Suite.ED25519}
+_SUITES: Final[Mapping[str, Suite]] = dict(
+    zip(schema.ALGORITHMS, (Suite.ED25519, Suite.ED25519_ML_DSA_87, Suite.ED448), strict=True))
+_ALGORITHMS: Final[Mapping[Suite, str]] = {suite: name for name, suite in _SUITES.items()}
 _SCHEMA_ID = "https://verified-container.org/schema/trust-store-v1.json"
-_KEY_EXTENSIONS, _STORE_EXTENSIONS = {"suite"}, {"revocations"}
-_REVOCATIONS = schema.Many(
-    schema.Members(
-        {
-            "keyId": schema.Text(r"sha256:[a-f0-9]{64}"),
-            "reason": schema.Text(one_of=schema.REASONS),
-            "revokedAt": schema.TIME,
-        }
-    )
-)
+_KEY_EXTENSIONS = {"suite"}
+_DIGEST = schema.Text(r"sha256:[a-f0-9]{64}")
+_EXTENSIONS: Final[Mapping[str, schema.Shape]] = {
+    "revocations": schema.Many(
+        schema.Members(
+            {"reason": schema.Text(one_of=schema.REASONS), "revokedAt": schema.TIME},
+            {"keyId": _DIGEST, "digest": _DIGEST},
+        )
+    ),
+    "revision": schema.Whole(1),
+    "expires": schema.TIME,
+}
+_LARGEST_REVISION = 2**53 - 1
 
 
 @dataclass(frozen=True)
@@ -83,14 +95,28 @@ class TrustedLog:
 
 @dataclass(frozen=True)
 class Revocation:
+    """Of a signing key or a log's key."""
+
     key_id: str
     reason: str
     at: int
 
 
 @dataclass(frozen=True)
+class Withdrawal:
+    """Of an attestation, or of all that was said of the image with the manifest ``digest``."""
+
+    digest: str
+    reason: str
+    at: int
+
+
+@dataclass(frozen=True)
 class TrustStore:
-    """Made by :func:`parse`, :func:`load` or a change to another; all rules above hold for it."""
+    """Made by :func:`parse`, :func:`load` or a change to another; all rules above hold for it.
+
+    ``revision`` 0 is a store that was never changed and does not say; ``updated`` and ``expires`` are µs.
+    """
 
     id: str
     updated: int
@@ -98,6 +124,9 @@ class TrustStore:
     groups: tuple[Group, ...]
     logs: tuple[TrustedLog, ...]
     revocations: tuple[Revocation, ...] = ()
+    withdrawals: tuple[Withdrawal, ...] = ()
+    revision: int = 0
+    expires: int | None = None
 
     def key(self, key_id: str) -> TrustedKey | None:
         return next((key for key in self.keys if key.id == key_id), None)
@@ -107,6 +136,12 @@ class TrustStore:
 
     def revoked(self, key_id: str) -> Revocation | None:
         return next((one for one in self.revocations if one.key_id == key_id), None)
+
+    def withdrawn(self, digest: str) -> Withdrawal | None:
+        return next((one for one in self.withdrawals if one.digest == digest), None)
+
+    def group(self, name: str) -> Group | None:
+        return next((group for group in self.groups if group.name == name), None)
 
     def to_document(self) -> dict[str, Any]:
         """The store as trust-store.schema's JSON object; roles and names in sorted order."""
@@ -128,9 +163,13 @@ class TrustStore:
                 for log in self.logs
             },
             "revocations": [
-                {"keyId": r.key_id, "reason": r.reason, "revokedAt": format_rfc3339(r.at)}
-                for r in self.revocations
+                *({"keyId": r.key_id, "reason": r.reason, "revokedAt": format_rfc3339(r.at)}
+                  for r in self.revocations),
+                *({"digest": w.digest, "reason": w.reason, "revokedAt": format_rfc3339(w.at)}
+                  for w in self.withdrawals),
             ],
+            **({"revision": self.revision} if self.revision else {}),
+            **({} if self.expires is None else {"expires": format_rfc3339(self.expires)}),
         }
 
     @cached_property
@@ -142,7 +181,7 @@ class TrustStore:
 def _key_entry(key: TrustedKey) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": key.id,
-        "algorithm": "ed25519",
+        "algorithm": _ALGORITHMS[key.public.suite],
         "suite": key.public.suite.value,
         "publicKey": key.public.to_spki_base64(),
         "validFrom": format_rfc3339(key.valid_from),
@@ -210,13 +249,15 @@ class _Reader:
         raise TrustStoreInvalid(f"{self.place}: {path}: {wrong}", details={"code": code, "path": path})
 
     def store(self, document: Any) -> TrustStore:
-        faults = schema.validate_document("trust-store", document)
-        if isinstance(document, dict) and "revocations" in document:
-            faults += _REVOCATIONS.faults(document["revocations"], "$.revocations")
+        faults = list(schema.TRUST_STORE_OF_ALL_SUITES.faults(document, "$"))
+        if isinstance(document, dict):
+            for name, shape in _EXTENSIONS.items():
+                if name in document:
+                    faults += shape.faults(document[name], f"$.{name}")
         for path, wrong in faults:
             few = path == "$.logs" and "at least" in wrong
             self.refuse(path, wrong, "INSUFFICIENT_LOG_OPERATORS" if few else "MALFORMED_TRUST_STORE")
-        self.only(schema.TRUST_STORE, document, "$", _STORE_EXTENSIONS)
+        self.only(schema.TRUST_STORE, document, "$", set(_EXTENSIONS))
         if document["version"] != 1:
             self.refuse("$.version", f"{document['version']} is not 1")
         keys = self.keys(document["keys"])
@@ -225,9 +266,18 @@ class _Reader:
         known = {key.id for key in keys}
         groups = tuple(self.group(name, item, known) for name, item in document["thresholds"].items())
         ids = known | {log.public.key_id for log in logs}
-        revocations = tuple(self.revocations(document.get("revocations", []), ids))
+        revoked = tuple(self.revocations(document.get("revocations", []), ids))
         updated = parse_rfc3339(document["updated"])
-        return TrustStore(document["id"], updated, keys, groups, logs, revocations)
+        expires = parse_rfc3339(document["expires"]) if "expires" in document else None
+        if expires is not None and expires <= updated:
+            self.refuse("$.expires", "is not after updated")
+        if document.get("revision", 1) > _LARGEST_REVISION:
+            self.refuse("$.revision", "is beyond 2^53 - 1")
+        return TrustStore(
+            document["id"], updated, keys, groups, logs,
+            tuple(one for one in revoked if isinstance(one, Revocation)),
+            tuple(one for one in revoked if isinstance(one, Withdrawal)),
+            document.get("revision", 0), expires)
 
     def only(self, shape: schema.Members, value: Mapping[str, Any], path: str, more: set[str]) -> None:
         if unknown := [name for name in shape.unknown(value) if name not in more]:
@@ -281,10 +331,12 @@ class _Reader:
         return TrustedLog(name, item["operator"], self.public(item, path), item["url"])
 
     def one_place_each(self, keys: tuple[TrustedKey, ...], logs: tuple[TrustedLog, ...]) -> None:
-        raw = Counter([key.public.raw for key in keys] + [log.public.raw for log in logs])
-        for log in logs:
-            if raw[log.public.raw] > 1:
-                self.refuse(f"$.logs.{log.id}.publicKey", "one public key in two places")
+        places = [(f"$.logs.{log.id}.publicKey", log.public) for log in logs]
+        places += [(f"$.keys: publicKey of {key.id}", key.public) for key in keys]
+        found = Counter(part for _, public in places for part in public.parts)
+        for path, public in places:
+            if any(found[part] > 1 for part in public.parts):
+                self.refuse(path, "one public key in two places")
 
     def group(self, name: str, item: Mapping[str, Any], known: set[str]) -> Group:
         path = f"$.thresholds.{name}"
@@ -301,18 +353,22 @@ class _Reader:
                 self.refuse(f"{path}.members", f"no key has the id {member[:100]}")
         return Group(name, item["k"], members)
 
-    def revocations(self, items: list[Mapping[str, Any]], known: set[str]) -> Iterator[Revocation]:
-        seen: set[str] = set()
+    def revocations(
+        self, items: list[Mapping[str, Any]], known: set[str]
+    ) -> Iterator[Revocation | Withdrawal]:
+        seen: set[tuple[str, str]] = set()
         for at, item in enumerate(items):
             path = f"$.revocations[{at}]"
-            if len(item) != 3:
-                self.refuse(path, "must have keyId, reason and revokedAt only")
-            if item["keyId"] not in known:
+            if len(item) != 3 or len(item.keys() & {"keyId", "digest"}) != 1:
+                self.refuse(path, "must have reason, revokedAt, and one of keyId and digest only")
+            what = "keyId" if "keyId" in item else "digest"
+            if what == "keyId" and item["keyId"] not in known:
                 self.refuse(f"{path}.keyId", "no key or log has this id")
-            if item["keyId"] in seen:
-                self.refuse(f"{path}.keyId", "is revoked twice")
-            seen.add(item["keyId"])
-            yield Revocation(item["keyId"], item["reason"], parse_rfc3339(item["revokedAt"]))
+            if (what, item[what]) in seen:
+                self.refuse(f"{path}.{what}", "is revoked twice")
+            seen.add((what, item[what]))
+            made = Revocation if what == "keyId" else Withdrawal
+            yield made(item[what], item["reason"], parse_rfc3339(item["revokedAt"]))
 
 
 # -- changes ---------------------------------------------------------------------------------------
@@ -321,6 +377,12 @@ class _Reader:
 def checked(store: TrustStore) -> TrustStore:
     """``store`` again, read from its own document: whoever builds a store by hand has the rules applied."""
     return _Reader("trust store").store(store.to_document())
+
+
+def _changed(store: TrustStore, now_us: int, **parts: Any) -> TrustStore:
+    """``store`` with other ``parts``, as the next revision, of a time after its own."""
+    updated = max(now_us, store.updated + 1)
+    return checked(replace(store, **parts, updated=updated, revision=store.revision + 1))
 
 
 def add_key(store: TrustStore, role: str, key: TrustedKey, now_us: int) -> TrustStore:
@@ -343,7 +405,7 @@ def add_key(store: TrustStore, role: str, key: TrustedKey, now_us: int) -> Trust
     else:
         wider = replace(before, roles=(*before.roles, role))
         keys = tuple(wider if one.id == key.id else one for one in store.keys)
-    return checked(replace(store, keys=keys, updated=now_us))
+    return _changed(store, now_us, keys=keys)
 
 
 def revoke_key(store: TrustStore, key_id: str, reason: str, now_us: int) -> TrustStore:
@@ -352,17 +414,25 @@ def revoke_key(store: TrustStore, key_id: str, reason: str, now_us: int) -> Trus
     ``reason`` is one of schema.REASONS. Raises TrustStoreInvalid: no such key, reason, or already revoked.
     """
     revocation = Revocation(key_id, reason, now_us)
-    return checked(replace(store, revocations=(*store.revocations, revocation), updated=now_us))
+    return _changed(store, now_us, revocations=(*store.revocations, revocation))
+
+
+def withdraw(store: TrustStore, digest: str, reason: str, now_us: int) -> TrustStore:
+    """A store in which the attestation ``digest`` no longer counts, or none about the image of that manifest.
+
+    ``reason`` as for :func:`revoke_key`. Raises TrustStoreInvalid: not a digest, or withdrawn already.
+    """
+    return _changed(store, now_us, withdrawals=(*store.withdrawals, Withdrawal(digest, reason, now_us)))
 
 
 def set_group(store: TrustStore, group: Group, now_us: int) -> TrustStore:
     """A store in which ``group`` is new or replaces the group of its name. Raises TrustStoreInvalid."""
     others = tuple(one for one in store.groups if one.name != group.name)
-    return checked(replace(store, groups=(*others, group), updated=now_us))
+    return _changed(store, now_us, groups=(*others, group))
 
 
 def add_log(store: TrustStore, log: TrustedLog, now_us: int) -> TrustStore:
     """A store that also knows ``log``. Raises TrustStoreInvalid: a log of that name, or its key, is known."""
     if store.log(log.id):
         raise TrustStoreInvalid(f"a log named {log.id} is known already")
-    return checked(replace(store, logs=(*store.logs, log), updated=now_us))
+    return _changed(store, now_us, logs=(*store.logs, log))

@@ -82,7 +82,7 @@ def open_layout(
 
 def manifest_of(layout: Path) -> str:
     """The digest of the layout's manifest for this host; follows indexes. Raises ImageUnreadable."""
-    index = _read_file(layout / "index.json", MAX_DOCUMENT)
+    index = read_file(layout / "index.json", MAX_DOCUMENT)
     for _ in range(_DEEPEST_INDEX):
         digest = find_manifest(index).digest
         content = read_blob(layout, digest, MAX_DOCUMENT)
@@ -112,7 +112,7 @@ def import_layout(
 
 def read_blob(layout: Path, digest: str, limit: int) -> bytes:
     """A small blob of a layout folder, not yet hashed. Raises ImageUnreadable."""
-    return _read_file(_blob_path(layout, digest), limit)
+    return read_file(_blob_path(layout, digest), limit)
 
 
 def _blob_path(layout: Path, digest: str) -> Path:
@@ -122,7 +122,8 @@ def _blob_path(layout: Path, digest: str) -> Path:
         raise ImageUnreadable(str(error)) from None
 
 
-def _read_file(path: Path, limit: int) -> bytes:
+def read_file(path: Path, limit: int) -> bytes:
+    """The bytes of a plain file of at most ``limit`` bytes. Raises ImageUnreadable."""
     with open(_open_file(path), "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:

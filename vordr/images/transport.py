@@ -82,14 +82,15 @@ def _inspect(reference: Reference, digest: str | None, options: tuple[str, ...])
 
 def _options(reference: Reference, insecure: bool, auth_file: Path | None) -> tuple[str, ...]:
     options = []
-    if insecure or _is_loopback(reference.registry):
+    if insecure or is_loopback(reference.registry):
         options.append("--tls-verify=false")
     if auth_file is not None:
         options += ["--authfile", str(auth_file)]
     return tuple(options)
 
 
-def _is_loopback(registry: str) -> bool:
+def is_loopback(registry: str) -> bool:
+    """Whether a registry (``host[:port]``) is this machine, so that it may speak plain HTTP unasked."""
     host = registry.rpartition(":")[0] if re.search(r":\d+$", registry) else registry
     if host == "localhost":
         return True

@@ -14,6 +14,7 @@ Not checked: that the host's clock was right, or that what the records say was d
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from vordr.journal import head as heads
 from vordr.journal import proofs
 from vordr.journal.anchors import Anchor, check_anchors
 from vordr.journal.chain import Fault, Walk, walk
-from vordr.journal.copy import copy_database
+from vordr.journal.copy import copy_database, link_or_copy
 from vordr.journal.database import Gate, leveldb_message
 from vordr.journal.lawful import History, check_history
 from vordr.journal.layout import FORMAT, FORMAT_KEY, TREE
@@ -88,10 +89,11 @@ class OfflineJournal:
     @classmethod
     @contextmanager
     def copied(
-        cls, db_dir: Path, head_file: Path, *, scratch: Path | None = None
+        cls, db_dir: Path, head_file: Path, *, scratch: Path | None = None, linked: bool = False
     ) -> Iterator[OfflineJournal]:
         """Copy the journal and open the copy; it is gone afterwards. The head is read first, so that a
-        journal in use never seems cut."""
+        journal in use never seems cut. ``linked``: tables may be links instead, which shows in their inodes.
+        """
         head, head_fault = None, None
         try:
             head = heads.read(head_file)
@@ -99,7 +101,7 @@ class OfflineJournal:
             head_fault = error.message
         with tempfile.TemporaryDirectory(prefix="vordr-audit-", dir=scratch) as temporary:
             folder = Path(temporary) / "db"
-            copy_database(db_dir, folder)
+            copy_database(db_dir, folder, link_or_copy if linked else shutil.copyfile)
             database, damage, torn = _open_copy(folder)
             try:
                 yield cls(database, head, head_fault, damage, torn)

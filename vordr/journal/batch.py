@@ -1,7 +1,8 @@
 """What a batch of appends does, decided before anything is written: groups in, records and writes out. Pure.
 
 Groups are evaluated in order, each against the projection as the groups before it leave it. A group whose
-conditions do not hold, or whose drafts do not fit what stands, gets its error and leaves nothing.
+conditions do not hold, or whose drafts do not fit what stands, gets its error and leaves nothing. Values of
+the projection are encoded when the whole batch is known: what ten of its records touch is written once.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from typing import Any
 import msgspec
 
 from vordr.formats.errors import FormatError
-from vordr.journal.layout import decode_record, decode_value, encode, link
+from vordr.journal.encoding import decode_plain, encode, encode_plain, encode_record
+from vordr.journal.layout import decode_value, link
 from vordr.model.errors import NameInUse, StaleState, StateError, SubjectBusy, VordrError
 from vordr.model.projection import project
 from vordr.model.records import Draft, Record
 
-ReadBytes = Callable[[str], bytes | None]
-"""Projection key → canonical JSON of its value, None when absent."""
+Standing = Any
+"""A projection value: its canonical JSON (bytes), or the plain value itself; None when absent."""
+
+Read = Callable[[str], Standing]
+"""Projection key → what stands there."""
 
 Outcome = tuple[Record, ...] | VordrError
 
@@ -57,21 +62,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """``outcomes`` in the order of the groups; ``writes`` are projection puts (bytes) and deletes (None)."""
+    """``outcomes`` in the order of the groups; ``writes`` are projection puts (bytes) and deletes (None), and
+    ``standing`` the same as the next evaluation may be told of them."""
 
     outcomes: list[Outcome]
     entries: list[Entry]
     writes: dict[str, bytes | None]
+    standing: dict[str, Standing]
     tip: Tip
 
 
 def evaluate(
-    groups: Sequence[Group], read: ReadBytes, tip: Tip, *, now: int, boot_id: str
+    groups: Sequence[Group], read: Read, tip: Tip, *, now: int, boot_id: str
 ) -> Evaluated:
     """Evaluate ``groups`` on top of ``tip``; ``now`` is the clock in µs, never trusted to go forward."""
     outcomes: list[Outcome] = []
     entries: list[Entry] = []
-    writes: dict[str, bytes | None] = {}
+    writes: dict[str, Standing] = {}
     for group in groups:
         trial = _Trial(read, writes, tip, max(now, tip.time), boot_id)
         try:
@@ -84,24 +91,26 @@ def evaluate(
         entries.extend(trial.entries)
         writes.update(trial.writes)
         tip = trial.tip
-    return Evaluated(outcomes, entries, writes, tip)
+    texts = {key: _as_bytes(value) for key, value in writes.items()}
+    return Evaluated(outcomes, entries, texts, writes, tip)
 
 
 class _Trial:
     """One group being evaluated: what it would append and write, over what stands."""
 
     def __init__(
-        self, read: ReadBytes, standing: Mapping[str, bytes | None], tip: Tip, time: int, boot_id: str
+        self, read: Read, standing: Mapping[str, Standing], tip: Tip, time: int, boot_id: str
     ) -> None:
         self._read = read
         self._standing = standing
         self._time = time
         self._boot_id = boot_id
+        self._plain = True
         self.tip = tip
         self.entries: list[Entry] = []
-        self.writes: dict[str, bytes | None] = {}
+        self.writes: dict[str, Standing] = {}
 
-    def read(self, key: str) -> bytes | None:
+    def read(self, key: str) -> Standing:
         for overlay in (self.writes, self._standing):
             if key in overlay:
                 return overlay[key]
@@ -109,39 +118,50 @@ class _Trial:
 
     def _value(self, key: str) -> Any:
         value = self.read(key)
-        return None if value is None else decode_value(value)
+        if type(value) is not bytes:
+            return value
+        found, plain = decode_plain(value)
+        self._plain = self._plain and plain
+        return found
 
     def append(self, draft: Draft) -> Record:
         seq = self.tip.seq + 1
         try:
-            body = encode({**msgspec.structs.asdict(draft), "seq": seq, "boot_id": self._boot_id,
-                           "time": self._time})
             # The projection sees what a replay will see: the record as its bytes say it.
-            record = decode_record(body)
-            for key, value in project(record, self._value).items():
-                self.writes[key] = None if value is None else encode(value)
+            body, record, plain = encode_record(draft, seq, self._boot_id, self._time)
+            self._plain = self._plain and plain
+            writes = project(record, self._value)
+            if not self._plain:
+                writes = {key: None if value is None else encode(value) for key, value in writes.items()}
         except (FormatError, msgspec.MsgspecError, TypeError) as error:
             raise StateError(
                 f"a {draft.kind} record of {draft.operation} on {draft.subject} cannot be journalled: {error}"
             ) from error
+        self.writes.update(writes)
         hash_ = link(self.tip.hash, body)
         self.tip = Tip(seq, hash_, self._time)
         self.entries.append(Entry(seq, hash_, body))
         return record
 
 
-def _check(conditions: Mapping[str, Any], read: ReadBytes) -> None:
+def _as_bytes(value: Standing) -> bytes | None:
+    """The canonical JSON of a value that stands."""
+    return value if value is None or type(value) is bytes else encode_plain(value)
+
+
+def _check(conditions: Mapping[str, Any], read: Read) -> None:
     for key, expected in conditions.items():
-        found = read(key)
+        found = _as_bytes(read(key))
         try:
             wanted = None if expected is None else encode(expected)
         except (FormatError, TypeError) as error:
             raise StateError(f"the condition on {key} is not a JSON value: {error}") from error
         if found != wanted:
-            raise _refusal(key, expected, None if found is None else decode_value(found))
+            raise refusal(key, expected, None if found is None else decode_value(found))
 
 
-def _refusal(key: str, expected: Any, found: Any) -> VordrError:
+def refusal(key: str, expected: Any, found: Any) -> VordrError:
+    """Why nothing is appended under the condition that ``key`` stands at ``expected``."""
     details = {"key": key, "expected": decode_value(encode(expected)), "found": found}
     space, _, rest = key.partition("/")
     match space:

@@ -39,6 +39,20 @@ def copy_database(
     raise JournalCorrupt(f"the journal's database {source} changes too fast to be copied", remedy="try again")
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Link a table, where both are on one file system: LevelDB never writes into one again, it only unlinks
+    it. Copy everything else."""
+    if source.name.endswith(_TABLES):
+        try:
+            os.link(source, target)
+            return
+        except FileNotFoundError:
+            raise
+        except OSError:
+            pass
+    shutil.copyfile(source, target)
+
+
 def _round(source: Path, target: Path, copy_file: Callable[[Path, Path], object]) -> bool:
     before = _sizes(source)
     try:

@@ -22,6 +22,7 @@ from vordr.model.steps import needs_verdict
 
 _PREFIX = "container/"
 _PUSHES = (Op.START, Op.REOPEN)
+_RENAMES = (Op.RESTORE, Op.REMOVE)
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ class _Court:
         if record.inverse is None or record.inverse.operation != ROWS[op].inverse:
             raise _Refused(f"{op} is not journalled with its inverse, {ROWS[op].inverse}")
         if before is not None and after is not None:
-            _same_container(op, before, after)
+            _same_container(op, before, after, record.args["step"])
             _same_stack(op, before, after)
         if after is None:
             self.containers.pop(ident, None)
@@ -199,11 +200,14 @@ def _image(before: ContainerState | None, args: dict[str, Any]) -> str:
     return str(args["container"]["image"]) if before is None else before.image
 
 
-def _same_container(op: Op, before: ContainerState, after: ContainerState) -> None:
+def _same_container(
+    op: Op, before: ContainerState, after: ContainerState, args: dict[str, Any]
+) -> None:
     for part in ("id", "image", "spec", "ids"):
         if getattr(before, part) != getattr(after, part):
             raise _Refused(f"{op} changes the {part} of {before.name}")
-    if before.name != after.name and op is not Op.RESTORE:
+    given = args.get("name") if op in _RENAMES else None
+    if after.name != (given or before.name):
         raise _Refused(f"{op} renames {before.name} to {after.name}")
 
 

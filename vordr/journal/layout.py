@@ -19,8 +19,6 @@ from typing import Any, Final
 
 import msgspec
 
-from vordr.formats import canonical
-from vordr.formats.errors import FormatError
 from vordr.model.records import Record
 
 FORMAT: Final = b"vordr-journal-1"
@@ -48,28 +46,6 @@ def projection_key(key: str) -> bytes:
 def link(previous: bytes, body: bytes) -> bytes:
     """The hash of the record ``body`` that follows the record hashed ``previous``."""
     return hashlib.sha256(previous + body).digest()
-
-
-def encode(value: Any) -> bytes:
-    """Canonical JSON of a record or of a projection value (msgspec structs, enums and tuples allowed).
-
-    :raises FormatError: a value that canonical JSON cannot carry, or not there and back: a float of 2**53 or
-        more is written as an integer, which no reader may write again.
-    :raises TypeError: a value that is none of JSON's.
-    """
-    return canonical.fast_dumps(_plain(msgspec.to_builtins(value)))
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, which are all that the fast canonical encoder knows; and no large floats."""
-    kind = type(value)
-    if kind is dict:
-        return {key: _plain(item) for key, item in value.items()}
-    if kind is list or kind is tuple:
-        return [_plain(item) for item in value]
-    if kind is float and abs(value) >= 2**53:
-        raise FormatError("canonical json", f"{value} is too large for a float")
-    return value
 
 
 def decode_record(body: bytes) -> Record:

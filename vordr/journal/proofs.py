@@ -17,7 +17,8 @@ from vordr.formats import merkle
 from vordr.formats.errors import FormatError
 from vordr.formats.signature import PublicKey
 from vordr.journal import head as heads
-from vordr.journal.layout import GENESIS, HASH_SIZE, decode_record, decode_value, encode, link, record_key
+from vordr.journal.encoding import encode
+from vordr.journal.layout import GENESIS, HASH_SIZE, decode_record, decode_value, link, record_key
 from vordr.journal.tiles import Get, edge
 from vordr.model.errors import JournalCorrupt, StateError
 from vordr.model.records import Record

@@ -10,6 +10,7 @@ import plyvel
 from vordr.formats.errors import FormatError
 from vordr.journal.chain import Fault
 from vordr.journal.database import leveldb_message
+from vordr.journal.encoding import encode
 from vordr.journal.layout import (
     FORMAT_KEY,
     HASH_SIZE,
@@ -17,7 +18,6 @@ from vordr.journal.layout import (
     RECORDS,
     TREE,
     decode_record,
-    encode,
     record_key,
 )
 from vordr.model.errors import JournalCorrupt

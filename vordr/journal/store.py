@@ -18,7 +18,7 @@ from vordr.formats.uuid7 import uuid7
 from vordr.journal import head as heads
 from vordr.journal import proofs, recover
 from vordr.journal.anchoring import Anchoring
-from vordr.journal.batch import Evaluated, Group, Outcome, Tip, evaluate
+from vordr.journal.batch import Evaluated, Group, Outcome, Standing, Tip, evaluate
 from vordr.journal.database import Gate, leveldb_message, open_database, refusal
 from vordr.journal.layout import CHECKPOINT_SUBJECT, FORMAT, FORMAT_KEY, projection_key, record_key
 from vordr.journal.reading import Reading
@@ -27,9 +27,12 @@ from vordr.journal.tiles import Growth, Tree
 from vordr.journal.torn import KEPT, Torn
 from vordr.model.errors import JournalCorrupt, JournalFull, JournalStopped, StateError, VordrError
 from vordr.model.paths import Paths
-from vordr.model.records import Cause, Draft, Kind, head_key
+from vordr.model.records import ActStatus, Cause, Draft, Kind, act_key, head_key
 
 CHECKPOINT_EVERY = 1024
+
+_ACTS = act_key("")
+_MOST_OPEN_ACTS = 1024
 
 Clock = Callable[[], int]
 """Wall-clock time in µs since the epoch."""
@@ -64,6 +67,7 @@ class JournalStore(Reading):
         self._boot_id = boot_id
         self._writing = threading.Lock()
         self._stopped: str | None = None
+        self._open_acts: dict[str, Standing] = {}
         self._tree: Tree = standing.tree
         self._tip: Tip = standing.tip
         self._checkpointed: int = self.get(head_key(CHECKPOINT_SUBJECT)) or 0
@@ -168,8 +172,7 @@ class JournalStore(Reading):
         now = self._clock()
         checkpoint = self._checkpoint_group(now)
         evaluated = evaluate(
-            [*checkpoint, *groups], self.bytes_of, self._tip, now=now, boot_id=self._boot_id
-        )
+            [*checkpoint, *groups], self._standing_value, self._tip, now=now, boot_id=self._boot_id)
         outcomes = evaluated.outcomes[len(checkpoint):]
         if all(isinstance(outcome, VordrError) for outcome in outcomes):
             return outcomes
@@ -179,10 +182,26 @@ class JournalStore(Reading):
             return [outcome if isinstance(outcome, VordrError) else full for outcome in outcomes]
         self._write(evaluated, puts)
         self._tree, self._tip = tree, evaluated.tip
-        self._anchoring.request(self._standing_head())
+        self._keep_open_acts(evaluated.standing)
+        self._anchoring.request(tree.size, self._standing_head())
         if checkpoint:
             self._checkpointed = evaluated.entries[0].seq
         return outcomes
+
+    def _standing_value(self, key: str) -> Standing:
+        found = self._open_acts.get(key)
+        return self.bytes_of(key) if found is None else found
+
+    def _keep_open_acts(self, written: Mapping[str, Standing]) -> None:
+        """An open act's next record will ask for what this one wrote."""
+        for key, value in written.items():
+            if key.startswith(_ACTS):
+                if type(value) is dict and value["status"] == ActStatus.OPEN:
+                    self._open_acts[key] = value
+                else:
+                    self._open_acts.pop(key, None)
+        if len(self._open_acts) > _MOST_OPEN_ACTS:
+            self._open_acts.clear()
 
     def _write(self, evaluated: Evaluated, puts: Mapping[bytes, bytes]) -> None:
         try:
@@ -212,7 +231,7 @@ class JournalStore(Reading):
         draft = Draft(
             txn=uuid7(now // 1000, os.urandom(10)), kind=Kind.CHECKPOINT, cause=Cause.POLICY,
             subject=CHECKPOINT_SUBJECT, operation="checkpoint",
-            args={"checkpoint": self._signer.sign(self._standing_head())}, principal="journal",
+            args={"checkpoint": self._signer.sign(self._standing_head()())}, principal="journal",
         )
         return [Group((draft,), reserve=True)]
 
@@ -223,12 +242,13 @@ class JournalStore(Reading):
         with self._writing:
             self._refuse_stopped()
             if self.anchored < self._tip.seq:
-                self._anchoring.request(self._standing_head())
+                self._anchoring.request(self._tree.size, self._standing_head())
                 self._anchoring.wait(self._tip.seq)
 
-    def _standing_head(self) -> heads.Head:
+    def _standing_head(self) -> Callable[[], heads.Head]:
+        """The head as of now, for whoever signs it to work out."""
         tree, tip = self._tree, self._tip
-        return heads.Head(tree.size, tree.root(), tip.seq, tip.hash)
+        return lambda: heads.Head(tree.size, tree.root(), tip.seq, tip.hash)
 
     def _refuse_stopped(self) -> None:
         if (why := self.stopped) is not None:

@@ -181,8 +181,17 @@ class TrustLog(msgspec.Struct, frozen=True, kw_only=True):
     url: str
 
 
+class TrustWithdrawal(msgspec.Struct, frozen=True, kw_only=True):
+    """A revoked attestation or image, by its digest."""
+
+    digest: str
+    at: int
+    reason: str
+
+
 class TrustAnswer(Answer, frozen=True, kw_only=True):
-    """``thresholds`` maps each group to ``k of n``; ``epoch`` counts changes of trust."""
+    """``thresholds`` maps each group to ``k of n``; ``epoch`` counts changes of trust that this host saw,
+    ``revision`` those that made this store. ``revoked`` are digests; revoked keys say so themselves."""
 
     id: str
     digest: str
@@ -190,6 +199,27 @@ class TrustAnswer(Answer, frozen=True, kw_only=True):
     keys: tuple[TrustKey, ...]
     logs: tuple[TrustLog, ...]
     thresholds: dict[str, str]
+    revision: int = 0
+    updated: int = 0
+    expires: int | None = None
+    revoked: tuple[TrustWithdrawal, ...] = ()
+
+
+class LogSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of a log: its largest tree, its highest index (-1: none), when its newest head was
+    signed (µs; 0: none was asked for), and what is ``wrong``, if it was asked and did not answer well."""
+
+    id: str
+    operator: str
+    url: str
+    size: int
+    index: int
+    time: int
+    wrong: str | None = None
+
+
+class LogsSeenAnswer(Answer, frozen=True, kw_only=True):
+    logs: tuple[LogSeen, ...]
 
 
 class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):

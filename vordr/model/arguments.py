@@ -158,10 +158,16 @@ class PackArgs(Args, frozen=True, kw_only=True):
 
 
 class AdoptArgs(ImageArgs, frozen=True, kw_only=True):
-    """Attest an unsigned image: a reference in the store, or a path as for pack (then ``name`` names it)."""
+    """Attest an unsigned image: a reference in the store, or a path as for pack (then ``name`` names it).
+
+    Where several must sign: ``draft`` (an absolute path) writes the bundle there and adopts nothing yet;
+    ``bundle`` (likewise) adopts by that file, in which the others have signed meanwhile.
+    """
 
     name: str | None = None
     passphrase: str | None = None
+    draft: str | None = None
+    bundle: str | None = None
 
 
 class VerifyArgs(ImageArgs, frozen=True, kw_only=True):
@@ -199,8 +205,17 @@ class TrustAddArgs(Args, frozen=True, kw_only=True):
 
 
 class TrustRevokeArgs(Args, frozen=True, kw_only=True):
+    """``key`` is the beginning of a key's id; with ``digest`` the digest of an attestation or manifest."""
+
     key: str
     reason: str = "unspecified"
+    digest: bool = False
+
+
+class TrustUpdateArgs(Args, frozen=True, kw_only=True):
+    """``document`` is the text of an update: a trust store in an envelope that its updaters signed."""
+
+    document: str
 
 
 class NoArgs(Args, frozen=True, kw_only=True):

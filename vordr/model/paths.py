@@ -51,6 +51,11 @@ class Paths:
         return self.trust / "trust-store.json"
 
     @property
+    def seen(self) -> Path:
+        """What was seen of trust stores and logs, which nobody may take back."""
+        return self.trust / "seen.json"
+
+    @property
     def logs(self) -> Path:
         """State of the local transparency log operators, one folder each."""
         return self.trust / "logs"

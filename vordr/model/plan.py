@@ -150,7 +150,7 @@ def plan_undo(
     if missing:
         raise UndoError(f"{missing[0].operation} on {missing[0].subject} has no inverse")
     targets = {step.subject: step.before for step in done}
-    steps = net(done)
+    steps = _names_in_turn(net(done), names)
     return UndoPlan(
         tuple(order), steps, _losses(done, steps), targets,
         tuple(act for act in order if act.cause is Cause.ACT))
@@ -291,7 +291,7 @@ def net(done: Sequence[StepDone]) -> tuple[Step, ...]:
                 if _drop_last(steps, inverse.subject, Op.REVIVE):
                     continue
             case Op.UNCREATE:
-                _drop_from_restore(steps, inverse.subject)
+                _drop_from_trash(steps, inverse.subject)
         steps.append(inverse)
     return tuple(steps)
 
@@ -310,11 +310,44 @@ def _drop_last(steps: list[Step], subject: str, kind: Op) -> bool:
     return True
 
 
-def _drop_from_restore(steps: list[Step], subject: str) -> None:
+def _drop_from_trash(steps: list[Step], subject: str) -> None:
+    """Drop what follows from where ``subject`` first lies in the trash: it leaves the record from there."""
     mine = [i for i, step in enumerate(steps) if step.subject == subject]
-    if mine and steps[mine[0]].operation == Op.RESTORE:
-        for i in reversed(mine):
-            del steps[i]
+    operations = [steps[i].operation for i in mine]
+    if operations[:1] == [Op.RESTORE]:
+        first = 0
+    elif Op.REMOVE in operations:
+        first = operations.index(Op.REMOVE) + 1
+    else:
+        return
+    for i in reversed(mine[first:]):
+        del steps[i]
+
+
+def _names_in_turn(steps: Sequence[Step], names: Mapping[str, str]) -> tuple[Step, ...]:
+    """``steps`` with those in front by which another container gives up a name that one of them takes.
+
+    Newest first is not always that order: the holder may be older than the removal that freed the name.
+    """
+    left, ordered = list(steps), []
+    holders = dict(names)
+    while left:
+        step = left[0]
+        name = name_taken_by(step.operation, step.args)
+        holder = f"container/{holders[name]}" if name in holders else step.subject
+        releases = [i for i, other in enumerate(left) if other.subject == holder != step.subject
+                    and other.operation in (Op.REMOVE, Op.UNCREATE)]
+        if releases:
+            sooner = [other for other in left[:releases[0] + 1] if other.subject == holder]
+            left = [*sooner, *(other for other in left if not any(other is one for one in sooner))]
+            step = left[0]
+        left.pop(0)
+        ordered.append(step)
+        if step.operation in (Op.REMOVE, Op.UNCREATE):
+            holders = {n: c for n, c in holders.items() if f"container/{c}" != step.subject}
+        elif name is not None and step.operation in (Op.RESTORE, Op.RECREATE):
+            holders[name] = step.subject.removeprefix("container/")
+    return tuple(ordered)
 
 
 def _losses(done: Sequence[StepDone], steps: Sequence[Step]) -> tuple[str, ...]:

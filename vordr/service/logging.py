@@ -43,6 +43,7 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("transitions").setLevel(logging.WARNING)  # it tells of every step inside a transition
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level, *_SHARED,

@@ -20,12 +20,13 @@ SPARE: Final = "spare"
 @dataclass(frozen=True)
 class Place:
     """Where things are: ``spare`` a root file system, ``package`` one packed, ``pulled`` a reference that a
-    registry has, ``outputs`` the folder for packages."""
+    registry has, ``outputs`` the folder for packages, ``update`` the text of a signed trust store."""
 
     spare: Path
     package: Path
     pulled: str
     outputs: Path
+    update: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,4 +98,5 @@ def _variants(place: Place) -> dict[str, tuple[_Variant, ...]]:
         "trust_add": (("trust_add", (), key),),
         "trust_revoke": (("trust_revoke", (("trust_add", key),), {
             "key": _KEY.key_id, "reason": "key_compromise"}),),
+        "trust_update": (("trust_update", (), {"document": place.update}),),
     }

@@ -13,7 +13,9 @@ from failpoint import soundness
 from vordr.engine.finding import all_acts, all_images
 from vordr.engine.library import subject_of
 from vordr.engine.local import LocalEngine
-from vordr.gatekeeper import trust
+from vordr.formats import canonical
+from vordr.formats.signature import PrivateKey, Suite
+from vordr.gatekeeper import trust, trust_updates
 from vordr.images.seal import open_sealed
 from vordr.model.errors import TrustStoreMissing
 from vordr.model.paths import Paths
@@ -72,6 +74,18 @@ def _trust(paths: Paths) -> Any:
     revoked = [(one.key_id, one.reason) for one in store.revocations]
     return [[key.owner, list(key.roles), [reason for ident, reason in revoked if ident == key.id]]
             for key in store.keys]
+
+
+def trust_update(engine: LocalEngine) -> str:
+    """Make an updater, and by it an update in which one more key is trusted; its text."""
+    updater = PrivateKey.from_seeds(Suite.ED25519, b"u" * 32)
+    more = PrivateKey.from_seeds(Suite.ED25519, b"m" * 32).public
+    soundness.call(engine, "trust_add", role=trust.UPDATERS, owner="Una",
+                   public_key=updater.public.to_spki_base64())
+    now = engine.host.now_us()
+    key = trust.TrustedKey(more, (), now, None, "Mo")
+    store = trust.add_key(trust.load(engine.host.paths.trust_store), trust.BUILDERS, key, now)
+    return trust_updates.sign(canonical.dumps(store.to_document()), updater).decode()
 
 
 def assert_usable(engine: LocalEngine, outputs: Path) -> None:

@@ -38,6 +38,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "trust_show": trust.trust_show,
     "trust_add": trust.trust_add,
     "trust_revoke": trust.trust_revoke,
+    "trust_update": trust.trust_update,
+    "trust_logs": trust.trust_logs,
     "undo": reversal.undo,
     "redo": reversal.redo,
     "history": reversal.history,

@@ -14,20 +14,22 @@ from vordr.actors.stores import Made, Work
 from vordr.actors.transaction import Finished, Plan
 from vordr.engine import beside
 from vordr.engine.finding import all_containers, all_images, find_image, full_name, image_by_digest
+from vordr.engine.handlers.origins import Source
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.intake import bring_in, pull_image
 from vordr.engine.library import Incoming, shown, subject_of
-from vordr.engine.handlers.origins import Source
 from vordr.engine.protocol import Reply, is_package
 from vordr.formats.digests import sha256_digest
 from vordr.formats.uuid7 import uuid7
 from vordr.gatekeeper.adopt import attest
+from vordr.gatekeeper.bundle import LARGEST_BUNDLE
 from vordr.gatekeeper.checked import CheckedStream
 from vordr.gatekeeper.keys import OPERATOR, KeyRing
+from vordr.gatekeeper.outfile import whole_or_absent
 from vordr.gatekeeper.pack import pack as pack_layout
 from vordr.gatekeeper.subject import LARGEST_DOCUMENT
 from vordr.gatekeeper.translog import local_logs
-from vordr.images.local_layout import import_layout, open_layout
+from vordr.images.local_layout import import_layout, open_layout, read_file
 from vordr.images.rootfs_tar import DEFAULT_CONFIG
 from vordr.model import answers, arguments
 from vordr.model.errors import ImageInUse, UsageError
@@ -123,6 +125,8 @@ def work_once(
 
 def adopt(host: Host, call: Call, args: arguments.AdoptArgs) -> Reply:
     """Vouch for an image with the operator's own key: one in the store, or one read from a path."""
+    if args.draft is not None and args.bundle is not None:
+        raise UsageError("a draft is written or a bundle is taken, not both at once")
     if is_package(args.image) or args.image.startswith("/"):
         return _adopt_path(host, call, args)
     image = find_image(host.journal, args.image)
@@ -145,16 +149,13 @@ def _adopt_path(host: Host, call: Call, args: arguments.AdoptArgs) -> Reply:
 def _adopt_stored(
     host: Host, call: Call, args: arguments.AdoptArgs, image: ImageState, source: str
 ) -> Reply:
-    trusted = host.gatekeeper.trusted()
-    signer = KeyRing(host.paths).load(OPERATOR, args.passphrase)
-    call.progress("attest", 0, None)
     names = image.names if args.name is None else tuple(dict.fromkeys((full_name(args.name), *image.names)))
-    bundle = attest(
-        host.store.read(image.manifest, LARGEST_DOCUMENT),
-        host.store.read(image.config_digest, LARGEST_DOCUMENT),
-        name=names[0] if names else image.manifest, source=source, signers=[signer],
-        logs=local_logs(host.paths, trusted.store), now_us=host.now_us(), open_blob=_opener(host),
-        clock=host.now_us)
+    if args.bundle is not None:
+        bundle = read_file(Path(args.bundle), LARGEST_BUNDLE)
+    else:
+        bundle = _vouch(host, call, args, image, names[0] if names else image.manifest, source)
+    if args.draft is not None:
+        return _draft(host, call, args, image, bundle)
 
     def plan() -> Plan:
         known = replace(beside.read(host.paths, image), names=beside.names_of(image, *names))
@@ -166,6 +167,37 @@ def _adopt_stored(
                     verdicts={image.manifest: verdict})
 
     return _image_answer(host, image.manifest, host.transactions.run(plan))
+
+
+def _vouch(
+    host: Host, call: Call, args: arguments.AdoptArgs, image: ImageState, name: str, source: str
+) -> bytes:
+    """The operator's own bundle on an image, in her logs."""
+    trusted = host.gatekeeper.trusted()
+    signer = KeyRing(host.paths).load(OPERATOR, args.passphrase)
+    call.progress("attest", 0, None)
+    return attest(
+        host.store.read(image.manifest, LARGEST_DOCUMENT),
+        host.store.read(image.config_digest, LARGEST_DOCUMENT),
+        name=name, source=source, signers=[signer], logs=local_logs(host.paths, trusted.store),
+        now_us=host.now_us(), open_blob=_opener(host), clock=host.now_us)
+
+
+def _draft(
+    host: Host, call: Call, args: arguments.AdoptArgs, image: ImageState, bundle: bytes
+) -> Reply:
+    """Write the bundle for others to sign. A file of the caller's, as a package is."""
+    assert args.draft is not None
+    place = Path(args.draft)
+
+    def work() -> Made:
+        with whole_or_absent(place) as file:
+            file.write(bundle)
+        return Made(result={"bundle": sha256_digest(bundle)})
+
+    finished = work_once(host, call, "draft_adoption", f"draft the adoption of {shown(image)} into {place}",
+                         "engine/draft", {"manifest": image.manifest, "output": args.draft}, work)
+    return Reply(answers.ImageAnswer(image=image, receipt=receipt(finished)))
 
 
 def _opener(host: Host) -> Any:

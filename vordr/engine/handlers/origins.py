@@ -7,10 +7,9 @@ import os
 from pathlib import Path
 from typing import Final, Self
 
-from vordr.gatekeeper.pack import Origin
+from vordr.gatekeeper.pack import Origin, Progress
 from vordr.gatekeeper.statements import Material
 from vordr.images.local_layout import LayoutKind, kind_of
-from vordr.images.progress import Progress
 from vordr.model.arguments import PackArgs
 from vordr.model.errors import ImageUnreadable
 
@@ -39,8 +38,8 @@ class Source:
         return cls(kind, path, digest, stamp)
 
     def origin(self, args: PackArgs, invocation: str) -> Origin:
-        """What to tell, now that the image has been read. Raises ImageUnreadable: the archive changed meanwhile,
-        so nobody knows which of its contents went in."""
+        """What to tell, now that the image has been read. Raises ImageUnreadable: the archive changed
+        meanwhile, so nobody knows which of its contents went in."""
         if self._stamp and _stamp_of(os.stat(self._path)) != self._stamp:
             raise ImageUnreadable(f"{self._path}: changed while it was packed")
         options: dict[str, object] = {"sourceKind": self._kind.value}

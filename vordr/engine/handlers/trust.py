@@ -12,11 +12,12 @@ from vordr.engine.host import Call, Host
 from vordr.engine.protocol import Reply
 from vordr.formats.errors import FormatError
 from vordr.formats.signature import PublicKey, Suite
-from vordr.gatekeeper import init, policy, trust
+from vordr.gatekeeper import init, policy, seen, trust, trust_updates
+from vordr.gatekeeper.log_client import RemoteLog, remote_logs
 from vordr.gatekeeper.schema import REASONS
 from vordr.gatekeeper.trust import TrustedKey, TrustStore
 from vordr.model import answers, arguments
-from vordr.model.errors import TrustStoreInvalid, UsageError
+from vordr.model.errors import NetworkFailed, TrustStoreInvalid, UsageError, VerificationRejected
 from vordr.model.records import Step
 
 
@@ -32,11 +33,18 @@ def trust_init(host: Host, call: Call, args: arguments.TrustInitArgs) -> Reply:
     with init.prepared(
         host.paths, args.owner, host.now_us(), passphrase=args.passphrase, suite=suite
     ) as made:
+        def install() -> None:
+            # Made anew on purpose: a store of the same id that was here before is no longer the newest.
+            known = seen.load(host.paths.seen)
+            if (fresh := known.without_store(made.store.id)) != known:
+                seen.save(fresh, host.paths.seen)
+            made.install()
+
         digest = trusting.digests(made.store.digest, policy.load(host.paths.trust / "policy.toml").digest)
 
         def plan() -> Plan:
             return _plan(call, "trust_init", f"trust {args.owner}", {"owner": args.owner, "digest": digest},
-                         made.install)
+                         install)
 
         host.transactions.run(plan)
     return trust_show(host, call, arguments.NoArgs())
@@ -62,6 +70,9 @@ def trust_show(host: Host, call: Call, args: arguments.NoArgs) -> Reply:
     keys = [_key(store, key, role) for key in store.keys for role in key.roles]
     return Reply(answers.TrustAnswer(
         id=store.id, digest=store.digest, epoch=trusted.epoch, keys=tuple(keys),
+        revision=store.revision, updated=store.updated, expires=store.expires,
+        revoked=tuple(answers.TrustWithdrawal(digest=one.digest, at=one.at, reason=one.reason)
+                      for one in store.withdrawals),
         logs=tuple(answers.TrustLog(id=log.id, operator=log.operator, url=log.url) for log in store.logs),
         thresholds={group.name: f"{group.k} of {len(group.members)}" for group in store.groups}))
 
@@ -97,17 +108,58 @@ def _public_key(pem: str) -> PublicKey:
 def trust_revoke(host: Host, call: Call, args: arguments.TrustRevokeArgs) -> Reply:
     if args.reason not in REASONS:
         raise UsageError(f"unknown reason {args.reason!r}", remedy=f"one of: {', '.join(REASONS)}")
+    now = host.now_us()
+    if args.digest:
+        return _change(
+            host, call, "trust_revoke", f"revoke {args.key[:19]}",
+            {"revoked": args.key, "reason": args.reason},
+            lambda store: trust.withdraw(store, args.key, args.reason, now))
     store = host.gatekeeper.trusted().store
     known = {key.id for key in store.keys} | {log.public.key_id for log in store.logs}
     found = [key for key in known if key.removeprefix("sha256:").startswith(args.key.removeprefix("sha256:"))]
     if len(found) != 1 or not args.key:
         raise UsageError(
             f"{'no key has' if not found else 'several keys have'} an id beginning with {args.key!r}",
-            remedy="vordr trust show")
-    now = host.now_us()
+            remedy="vordr trust show; of an image or attestation: vordr trust revoke --digest sha256:…")
     return _change(
         host, call, "trust_revoke", f"revoke key {found[0][7:19]}", {"key": found[0], "reason": args.reason},
         lambda store: trust.revoke_key(store, found[0], args.reason, now))
+
+
+def trust_update(host: Host, call: Call, args: arguments.TrustUpdateArgs) -> Reply:
+    """Take a new trust store that the present one's updaters signed."""
+    raw = args.document.encode()
+    present, now = host.gatekeeper.trusted().store, host.now_us()
+    update = trust_updates.accept(present, raw, now)
+    return _change(
+        host, call, "trust_update", f"trust store revision {update.store.revision}",
+        {"revision": str(update.store.revision), "signers": " ".join(update.signers)},
+        lambda store: trust_updates.accept(store, raw, now).store)
+
+
+def trust_logs(host: Host, call: Call, args: arguments.NoArgs) -> Reply:
+    """What was seen of each log, once those of others have been asked for their heads."""
+    store = host.gatekeeper.trusted().store
+    wrong: dict[str, str] = {}
+    for log in remote_logs(store):
+        try:
+            _follow(host, log)
+        except (NetworkFailed, VerificationRejected) as error:
+            wrong[log.id] = error.message
+    seen = host.gatekeeper.seen()
+    known = [(log, seen.log(log)) for log in store.logs]
+    return Reply(answers.LogsSeenAnswer(logs=tuple(
+        answers.LogSeen(id=log.id, operator=log.operator, url=log.url, size=one.size, index=one.index,
+                        time=one.time, wrong=wrong.get(log.id))
+        for log, one in known)))
+
+
+def _follow(host: Host, log: RemoteLog) -> None:
+    while True:
+        seen = host.gatekeeper.seen()
+        head, proof = log.newest(seen, host.now_us())
+        if host.gatekeeper.follow(log.log, seen.log(log.log), head, proof):
+            return
 
 
 def _change(

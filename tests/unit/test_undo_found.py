@@ -1,0 +1,106 @@
+"""Undo on a whole engine: what the algebra (tests/property/test_undo_algebra.py) found to be wrong once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from whole_engine import IMAGE, Doom, Whole, bring_in, make_image, planted, whole_engine
+
+from vordr.engine.protocol import Caller
+from vordr.model.errors import VordrError
+from vordr.model.image_steps import image_digest
+from vordr.model.operations import Scope
+from vordr.model.records import ActStatus
+
+
+@pytest.fixture
+def whole(memory_path: Path) -> Iterator[Whole]:
+    with whole_engine(memory_path) as made:
+        yield made
+
+
+def test_an_image_that_was_removed_and_came_again_with_another_bundle_comes_back_with_its_first(
+    whole: Whole
+) -> None:
+    (before,) = whole.call("images").images
+    whole.call("remove_image", image=IMAGE)
+    bring_in(whole, *make_image(IMAGE, b"layer"))
+    (again,) = whole.call("images").images
+    assert again.bundle != before.bundle
+    whole.call("undo", steps=2)
+    (back,) = whole.call("images").images
+    assert image_digest(back) == image_digest(before)
+    whole.call("redo")
+    (back,) = whole.call("images").images
+    assert image_digest(back) == image_digest(again)
+
+
+def test_a_removal_and_the_restore_after_it_are_undone_together(whole: Whole) -> None:
+    whole.run()
+    whole.do("stop")
+    before = whole.declared()
+    whole.do("remove")
+    whole.call("trash_restore", item="web", name="other")
+    whole.call("undo", steps=2)
+    assert whole.declared() == before
+    whole.check()
+
+
+def test_what_an_undo_takes_out_of_the_record_needs_no_name_back(whole: Whole) -> None:
+    first = whole.run()
+    whole.call("undo")
+    whole.call("trash_restore", item="web")
+    whole.do("remove")
+    second = whole.call("create", Caller("uid:1", Scope.OPERATE), image="tiny", name="web", command=["x"])
+    whole.call("undo", steps=2)
+    assert whole.get(first.id) is None
+    assert whole.get("web").id == second.container.id
+    whole.check()
+
+
+@pytest.mark.parametrize("side", [
+    ("exec", {"command": ["true"], "detach": True}), ("kill", {"signal": "USR1"})])
+def test_a_crash_under_an_exec_or_a_signal_leaves_a_history_that_the_model_allows(
+    memory_path: Path, side: tuple[str, dict[str, object]]
+) -> None:
+    whole = planted(memory_path / "root")
+    whole.run()
+    doom = Doom(whole, 1)  # its intent is durable, and then there is nothing any more
+    with pytest.raises(VordrError):
+        whole.do(side[0], **side[1])
+    whole.close()
+    again = Whole(whole.paths.root, doom.left)
+    try:
+        again.check()
+        assert again.acts()[-1].status is ActStatus.ABORTED
+    finally:
+        again.close()
+
+
+def test_what_leaves_the_record_does_so_from_where_it_first_lies_in_the_trash(whole: Whole) -> None:
+    """On the way back it had another name, which somebody else has by now."""
+    first = whole.run()
+    whole.call("undo")
+    whole.call("trash_restore", item="web", name="other")
+    whole.do("remove", "other")
+    whole.call("trash_restore", item=first.id, name="third")
+    whole.call("create", Caller("uid:1", Scope.OPERATE), image="tiny", name="other", command=["x"])
+    whole.call("undo", steps=3)
+    assert whole.get(first.id) is None
+    assert list(whole.declared()["names"]) == ["names/other"]
+    whole.check()
+
+
+def test_a_name_is_given_up_by_one_before_the_other_takes_it_back(whole: Whole) -> None:
+    """The one that holds it was made before the other was removed, so newest first is the wrong order."""
+    other = Caller("uid:1", Scope.OPERATE)
+    first = whole.run()
+    whole.do("remove", force=True)
+    removal = whole.last().txn
+    second = whole.call("create", other, image="tiny", name="web", command=["x"]).container
+    whole.call("remove", other, container="web")
+    whole.call("undo", txn=removal)
+    assert whole.get("web").id == first.id
+    whole.call("undo", other, cascade=True)
+    assert whole.get("web").id == second.id and whole.get(first.id) is None
+    whole.check()
