@@ -5,7 +5,7 @@ before and after. To take acts back is to give every thing they changed the valu
 no inverses, no plans, no journal. The rest says which acts go together, and which stand in the way.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 CREATED, RUNNING, PAUSED, STOPPED, REMOVED = "created", "running", "paused", "stopped", "removed"
@@ -83,7 +83,6 @@ class Model:
 
     def boxes(self) -> dict[str, Box]:
         return {ident: thing for ident, thing in self.things.items() if isinstance(thing, Box)}
-
     def holders(self) -> dict[str, str]:
         return {box.name: ident for ident, box in self.boxes().items() if stands(box)}
 
@@ -134,10 +133,9 @@ class Model:
             raise Refused("nothing")
         return mine[-1:]
 
-    def along(self, deeds: Iterable[Deed]) -> list[Deed]:
+    def along(self, deeds: Sequence[Deed]) -> list[Deed]:
         """``deeds`` with all that only followed from them."""
-        found = list(deeds)
-        reached = {deed.txn for deed in found}
+        found, reached = list(deeds), {deed.txn for deed in deeds}
         for deed in self.deeds:
             if deed.live and deed.origin in reached and deed.txn not in reached:
                 reached.add(deed.txn)
@@ -148,7 +146,7 @@ class Model:
         """All that goes back with ``asked``, newest first. Raises Refused with the acts in the way."""
         chosen = self.along(asked)
         while blockers := self.in_the_way(chosen):
-            names = frozenset(deed.txn for deed in blockers)
+            names = frozenset(one.txn for one in blockers)
             # What became of a process that an undo had brought back only followed that undo.
             followed = [deed for deed in blockers if deed.origin is not None and deed.origin not in names
                         and any(one.undoes for one in chosen)]
@@ -171,13 +169,15 @@ class Model:
                  or deed.things & self.named_instead(chosen))]
 
     def named_instead(self, chosen: Sequence[Deed]) -> set[str]:
-        changes = [change for deed in chosen for change in deed.changes]
-        made = {thing for thing, before, _ in changes if before is None}
-        freed = {thing for thing, before, after in changes if stands(after) and not stands(before)}
-        wanted = {(before.name, thing) for thing, before, after in changes
-                  if isinstance(before, Box) and stands(before) and not stands(after) and thing not in made}
-        holders = self.holders()
-        return {holders[name] for name, thing in wanted if holders.get(name, thing) != thing} - freed
+        then: dict[str, Thing] = {}  # what each will be again, the last to lose its name first
+        for deed in sorted(chosen, key=self.deeds.index, reverse=True):
+            then |= {thing: before for thing, before, _ in reversed(deed.changes)}
+        wanted = [(box.name, thing) for thing, box in then.items()
+                  if isinstance(box, Box) and stands(box) and not stands(self.things.get(thing))]
+        holders, takers = self.holders(), dict(reversed(wanted))
+        held = {holders[name] for name, _ in wanted if name in holders}
+        rivals = {takers[name] for name, thing in wanted if takers[name] != thing}
+        return rivals | {thing for thing in held if stands(then.get(thing, self.things[thing]))}
 
     def taken_back(self, chosen: Sequence[Deed]) -> list[Change]:
         """What taking back ``chosen`` (newest first) changes: every change again, the other way round."""

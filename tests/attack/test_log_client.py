@@ -1,4 +1,4 @@
-"""What a log's operator can try on those who submit to it and follow it: none of its words is believed unchecked."""
+"""What a log's operator can try on those who submit to it and follow it: nothing is believed unchecked."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ def test_a_log_entry_of_another_artifact_does_not_prove_this_one() -> None:
     """CVE-2022-36056, CVE-2026-22703: the entry is sound, logged and signed, and about something else."""
     world = World()
     document = world.document()
-    other = world.logs["log-a"].entry(digest_of(document["attestations"][0]), "sha256:" + "7" * 64, PROVENANCE)
-    document["logEntries"][0] = other
+    digest = digest_of(document["attestations"][0])
+    document["logEntries"][0] = world.logs["log-a"].entry(digest, "sha256:" + "7" * 64, PROVENANCE)
     assert refused(document, world.trust()).startswith("LOG_PROOF_INVALID: log entry 0 of log-a")
 
 
@@ -171,7 +171,8 @@ def test_updaters_vouch_for_no_image_and_are_not_asked_to() -> None:
     una = trust.TrustedKey(key("una").public, (trust.UPDATERS,), NOW - DAY)
     store = trust.add_key(world.trust(), trust.UPDATERS, una, NOW)
     store = trust.set_group(store, trust.Group(trust.UPDATERS, 1, (una.id,)), NOW)
-    assert trust.UPDATERS not in decide(SUBJECT, raw(world.document()), store, POLICY, NOW, 1).evidence[6].text
+    evidence = decide(SUBJECT, raw(world.document()), store, POLICY, NOW, 1).evidence
+    assert not [one for one in evidence if trust.UPDATERS in one.text]
     assert refused(World(signers=("alice", "una")).document(), store).startswith("UNKNOWN_KEY")
 
 

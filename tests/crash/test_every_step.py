@@ -28,9 +28,12 @@ UNTOUCHED = ("pause", "resume", "exec", "kill beside")
 """Scenes whose process goes on whether they happened or not."""
 
 NOT_OF_CONTAINERS = {
-    "pull", "remove_image", "pack", "adopt", "trust_init", "trust_add", "trust_revoke",
+    "pull", "remove_image", "pack", "adopt", "gather", "trust_init", "trust_add", "trust_revoke",
     "trust_update"}
-"""Mutating operations that these scenes do not interrupt: test_every_image_step does."""
+"""Mutating operations that these scenes do not interrupt: test_every_holding_step does."""
+
+RECOVERED = {f"intent {row.op}" for row in TABLE}
+"""Kinds of points (failpoint.choice) where the crashes of the recovery begin, each as every other is."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def world() -> Iterator[World]:
     with stage() as made:
         played = _played(made.live(do="survey"))
         made.assert_sound()
-        yield World(made, played, choice.chosen({name: one.points for name, one in played.items()}))
+        chosen = choice.chosen({name: one.points for name, one in played.items()}, elsewhere=RECOVERED)
+        yield World(made, played, chosen)
 
 
 def _played(told: Told) -> dict[str, Played]:

@@ -1,7 +1,7 @@
 """SIGKILL at instants that nobody chose, while several callers do all sorts of things at once.
 
 Every act that was acknowledged is in the journal as committed, and the invariants of any crash hold
-(failpoint.stage). The same while the disk of the journal is full, and when a sync of it has failed. 8
+(failpoint.stage). The same while the disk of the journal is full, and when a sync of it has failed. 4
 instants of each; 300 with VORDR_SOAK.
 """
 
@@ -22,7 +22,7 @@ from failpoint.stage import Stage, Told, stage
 
 from vordr.model.records import Act, ActStatus, act_key
 
-INSTANTS = 300 if SOAK else 8
+INSTANTS = 300 if SOAK else 4
 LIVES = 10 if SOAK else 4
 LONGEST = 0.6
 FAULTS = ("none", *faults.FAULTS)

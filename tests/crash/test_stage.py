@@ -40,3 +40,13 @@ def test_a_stage_whose_test_is_killed_is_taken_away(how: signal.Signals) -> None
     run = Paths.of(home / "root").run
     soundness.eventually(lambda: not run.exists(), lambda: f"{run} is still there: {list(run.rglob('*'))}")
     assert [line for line in Path("/proc/mounts").read_text().splitlines() if str(run) in line] == []
+
+
+@pytest.mark.parametrize(("caught", "asked"), [
+    ("0000000000014002", True),  # the shell with its trap
+    ("0000000000000000", False),  # the shell before it
+    ("fffffffd7fc1feff", False)])  # the runtime, about to become the shell
+def test_a_process_is_asked_to_end_only_when_it_is_the_program_and_has_its_trap(
+    caught: str, asked: bool
+) -> None:
+    assert soundness.catches_term(f"Name:\tsh\nSigIgn:\t0\nSigCgt:\t{caught}\n") is asked

@@ -46,7 +46,7 @@ def footprint(world: Instance, containers: Iterable[str] = ()) -> Footprint:
     mine = sorted({pid for part in (str(world.home), str(world.paths.run)) for pid in pids_with(part)})
     return Footprint(
         threads=len(os.listdir(f"/proc/{service}/task")),
-        descriptors=tuple(sorted(Counter(KIND.sub("", link) for link in links(service)).items())),
+        descriptors=tuple(sorted(descriptors(service).items())),
         mounts=sum(any(part in line for part in (str(world.home), str(world.paths.run)))
                    for line in Path(f"/proc/{service}/mountinfo").read_text().splitlines()),
         loops=sum(str(world.root) in backing for backing in loop_files()),
@@ -75,6 +75,17 @@ def links(pid: int) -> Iterator[str]:
     for entry in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(OSError):
             yield os.readlink(f"/proc/{pid}/fd/{entry}")
+
+
+def descriptors(pid: int) -> Counter[str]:
+    """How many there are of each kind, but for one of each table of the journal: LevelDB makes and removes
+    tables as it compacts. A second one of a table counts, and one of a table that is gone."""
+    named = Counter(links(pid))
+    named.subtract([name for name in named if name.endswith(".ldb")])
+    found: Counter[str] = Counter()
+    for name, count in named.items():
+        found[KIND.sub("", name)] += count
+    return +found
 
 
 def loop_files() -> Iterator[str]:

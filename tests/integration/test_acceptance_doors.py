@@ -132,6 +132,7 @@ class Way:
 
 
 NOBODY = "nobody"
+NOTHING = "sha256:" + "0" * 64
 WAYS: dict[str, Way] = {
     "create": Way(take.CreateArgs(image=NOBODY, pull="never"), ("create", "--pull", "never", NOBODY)),
     "run": Way(take.RunArgs(image=NOBODY, pull="never"), ("run", "--pull", "never", NOBODY)),
@@ -157,6 +158,10 @@ WAYS: dict[str, Way] = {
                 ("pack", "/nobody", "/nobody/x")),
     "adopt": Way(take.AdoptArgs(image=NOBODY), ("adopt", NOBODY)),
     "verify": Way(take.VerifyArgs(image=NOBODY), ("verify", NOBODY)),
+    "policy_check": Way(take.ImageArgs(image=NOBODY), ("policy", "check", NOBODY)),
+    "gather": Way(take.GatherArgs(image=NOBODY), ("policy", "gather", NOBODY)),
+    "admit": Way(take.AdmitArgs(engine="tests", container=NOBODY, chain=NOTHING),
+                 ("system", "admit", NOTHING, NOBODY)),
     "trust_init": Way(take.TrustInitArgs(owner="nobody"), ("trust", "init", "--owner", "nobody")),
     "trust_show": Way(take.NoArgs(), ("trust", "show")),
     "trust_add": Way(take.TrustAddArgs(public_key="none", role="builders", owner="nobody"),

@@ -68,9 +68,14 @@ def layer(files: Mapping[str, bytes], mode: int = 0o755) -> bytes:
     return out.getvalue()
 
 
+def _packed(tar: bytes) -> bytes:
+    """Without the time of packing, so that the same tar is the same blob."""
+    return gzip.compress(tar, mtime=0)
+
+
 def look(*tars: bytes) -> tuple[Package, ...]:
-    blobs = {sha256_digest(raw): raw for raw in map(gzip.compress, tars)}
-    digests = [sha256_digest(gzip.compress(raw)) for raw in tars]
+    blobs = {sha256_digest(raw): raw for raw in map(_packed, tars)}
+    digests = [sha256_digest(_packed(raw)) for raw in tars]
     found = inventory([Blob(digest, 1, GZIP) for digest in digests], lambda digest: io.BytesIO(blobs[digest]))
     assert found.comment.isprintable()
     return found.packages

@@ -48,7 +48,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
 
 
 def _a_name_changes_hands(whole: Whole) -> None:
-    """The name that an undo of the first removal wants back is held by a container that is older than that."""
+    """The name that an undo of the last removal wants back is held by a container that is older."""
     whole.run("elder")
     whole.do("remove", "elder", force=True)
     elder = whole.last().steps[-1].subject.removeprefix("container/")

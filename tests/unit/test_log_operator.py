@@ -217,9 +217,27 @@ def test_endless_headers_are_refused(log: Operated) -> None:
     assert b" 431 " in raw(log, b"GET /api/v1/sth HTTP/1.1\r\n" + many + b"\r\n").splitlines()[0]
 
 
-def test_who_sends_nothing_is_cut_off(tmp_path: Path) -> None:
+def test_who_sends_nothing_is_cut_off(log: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_server._Handler, "timeout", 0.1)
+    assert raw(log, b"GET /api/v1/sth HT") == b""
+    assert log.put(0)["logIndex"] == 0
+
+
+def test_who_drips_is_cut_off(tmp_path: Path) -> None:
     with operated(tmp_path / "log-n", seconds=0.2) as log:
-        assert raw(log, b"GET /api/v1/sth HT") == b""
+        with socket.create_connection(("127.0.0.1", log.port)) as connection:
+            connection.sendall(b"GET /api/v1/sth HTTP/1.1\r\nX: ")
+            connection.settimeout(0.01)
+            answer: bytes | None = None
+            while answer is None:
+                try:
+                    connection.sendall(b"y")
+                    answer = connection.recv(100)
+                except TimeoutError:
+                    continue
+                except OSError:
+                    answer = b""
+            assert answer == b""
         assert log.put(0)["logIndex"] == 0
 
 

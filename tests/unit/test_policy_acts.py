@@ -132,6 +132,22 @@ def test_one_that_never_finds_room_is_parked_with_the_reason_and_journalled(
     assert "1024 effects wait" in json.dumps(decisions[0].args)
 
 
+def test_a_look_from_before_the_end_does_not_make_the_parking_forgotten(
+    monkeypatch: pytest.MonkeyPatch, here: Here
+) -> None:
+    """Who read the container while it ran may ask only after a policy gave up on its end."""
+    whole, clock = here
+    refuse(monkeypatch, whole, MOST_TRIES)
+    whole.run(restart={"mode": "always"})
+    running = whole.get()
+    assert running is not None and running.state is State.RUNNING
+    end(whole, clock)
+    eventually(lambda: clock.advance(min(clock.delays(), default=0.0))
+               or whole.do("inspect").container.parked, "parked")
+    assert whole.host.parking.reason(running) is None
+    assert "1024 effects wait" in str(parked(whole))
+
+
 def test_the_parked_one_is_woken_by_hand(monkeypatch: pytest.MonkeyPatch, here: Here) -> None:
     whole, clock = here
     park_for_want_of_room(monkeypatch, whole, clock)

@@ -7,7 +7,7 @@ import pytest
 from whole_engine import IMAGE, Doom, Whole, bring_in, make_image, planted, whole_engine
 
 from vordr.engine.protocol import Caller
-from vordr.model.errors import VordrError
+from vordr.model.errors import UndoBlocked, VordrError
 from vordr.model.image_steps import image_digest
 from vordr.model.operations import Scope
 from vordr.model.records import ActStatus
@@ -103,4 +103,20 @@ def test_a_name_is_given_up_by_one_before_the_other_takes_it_back(whole: Whole) 
     assert whole.get("web").id == first.id
     whole.call("undo", other, cascade=True)
     assert whole.get("web").id == second.id and whole.get(first.id) is None
+    whole.check()
+
+
+def test_of_two_removals_that_freed_one_name_no_undo_gives_it_to_both(whole: Whole) -> None:
+    """Two people: Bo made the second container of that name between Ann's two removals."""
+    bo = Caller("uid:1", Scope.OPERATE)
+    first = whole.run()
+    whole.do("remove", force=True)
+    second = whole.call("create", bo, image="tiny", name="web", command=["x"]).container
+    whole.do("remove")
+    with pytest.raises(UndoBlocked) as refused:
+        whole.call("undo", steps=2)
+    assert [one["summary"] for one in refused.value.details["blocked_by"]] == ["create web from tiny:latest"]
+    whole.check()
+    whole.call("undo", steps=2, cascade=True)
+    assert whole.get("web").id == first.id and whole.get(second.id) is None
     whole.check()

@@ -35,12 +35,10 @@ class Parking:
         """Why a policy gave up, where the container is still as it was then."""
         with self._lock:
             process, reason = self._given_up.get(container.id, (0, None))
-            if reason is not None and (
-                    container.state is not State.STOPPED or container.process != process
-                    or container.asked_to_stop):
+            if reason is not None and _is_past_end_of(process, container):
                 del self._given_up[container.id]
-                return None
-        return reason
+            same = container.state is State.STOPPED and container.process == process
+        return reason if same and not container.asked_to_stop else None
 
     def wake(self, container: ContainerState) -> None:
         """Give it another chance, with a clean record, where it is parked. Raises StartFailed."""
@@ -50,3 +48,11 @@ class Parking:
             with self._lock:
                 self._given_up.pop(container.id, None)
             self._again(container)
+
+
+def _is_past_end_of(process: int, container: ContainerState) -> bool:
+    """Whether ``container`` went on after the end of ``process``. What was read before that end has not: it
+    may be looked at later than the policy gave up, and must not make that forgotten."""
+    if container.process != process:
+        return container.process > process
+    return container.state is State.REMOVED or (container.state is State.STOPPED and container.asked_to_stop)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -101,6 +101,14 @@ def parse_image(
         for diff_id, at in zip(diff_ids, layers_at, strict=True)
     )
     return ImageContents(manifest_digest, manifest_bytes, config_at.digest, config, layers)
+
+
+def chain_id(diff_ids: Sequence[str]) -> str:
+    """The ChainID of one or more layers, given bottom first (image-spec config.md, Layer ChainID)."""
+    chain = diff_ids[0]
+    for diff_id in diff_ids[1:]:
+        chain = "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest()
+    return chain
 
 
 def is_index(document: bytes) -> bool:

@@ -129,6 +129,16 @@ class VerifyAnswer(Answer, frozen=True, kw_only=True):
     expires: int | None = None
 
 
+class AdmitAnswer(Answer, frozen=True, kw_only=True):
+    """``decision`` is ALLOW, a refusal is an error. ``manifest`` is the image that vouches, None for a pinned
+    sandbox; ``seq`` is the number of the verdict's record."""
+
+    decision: str
+    manifest: str | None
+    attested_by: str | None
+    seq: int | None
+
+
 class PolicyDemand(msgspec.Struct, frozen=True, kw_only=True):
     """One demand of a scope; ``outcome`` is ``holds``, ``fails`` or ``cannot be judged``."""
 

@@ -179,6 +179,19 @@ class VerifyArgs(ImageArgs, frozen=True, kw_only=True):
     bundle: bool = False
 
 
+class AdmitArgs(Args, frozen=True, kw_only=True):
+    """``chain`` is the ChainID of the layers that the container is made of. ``config`` and ``manifest`` are
+    digests of its image, where the store of ``engine`` binds it to one; ``sandbox`` says that the caller's
+    configuration pins it as a pause image, which needs no verdict."""
+
+    engine: str
+    container: str
+    chain: str
+    config: str | None = None
+    manifest: str | None = None
+    sandbox: bool = False
+
+
 class GatherArgs(ImageArgs, frozen=True, kw_only=True):
     """``layout`` is an OCI layout folder to look in instead of the registries of the image's names."""
 

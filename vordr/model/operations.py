@@ -93,6 +93,8 @@ REGISTRY: Final[dict[str, Operation]] = {op.name: op for op in (
     _op("policy_check", take.ImageArgs, out.PolicyAnswer, _READ, "What the policy demands of an image"),
     _op("gather", take.GatherArgs, out.ImageAnswer, _ADMIN,
         "Look for signatures and attestations of an image", mutating=True, inverse="describe", events=True),
+    _op("admit", take.AdmitArgs, out.AdmitAnswer, _OPERATE,
+        "Whether another engine's runtime may make a container"),
     _op("trust_init", take.TrustInitArgs, out.TrustAnswer, _ADMIN, "Make keys, logs and a trust store",
         mutating=True),
     _op("trust_show", take.NoArgs, out.TrustAnswer, _READ, "Show whom this host trusts"),

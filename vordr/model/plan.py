@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from vordr.model.errors import NothingToUndo, UndoBlocked, UndoError
+from vordr.model.errors import NameInUse, NothingToUndo, UndoBlocked, UndoError
 from vordr.model.lifecycle import Op, State
 from vordr.model.records import Act, ActStatus, Cause, Step, StepDone
 
@@ -195,17 +195,14 @@ def _in_the_way(
     for act in selected.values():
         for subject in subjects(act):
             moments[subject] = min(moments.get(subject, _moment(act)), _moment(act))
-    released = _released(selected.values())
-    wanted = {
-        name: container for name, container in _names_wanted(selected.values()).items()
-        if names.get(name) not in released}
+    instead = _named_instead(selected.values(), names)
     found: list[Act] = []
     for act in reversed(acts):
         if act.txn in selected or not live(act):
             continue
         if act.undoes is not None and not (redoing and act.act == "undo"):
             continue
-        if _depends(act, moments) or _holds(act, wanted, names):
+        if _depends(act, moments) or not instead.isdisjoint(subjects(act)):
             found.append(act)
     return found
 
@@ -228,24 +225,28 @@ def image_of(step: StepDone | Step) -> str | None:
     return str(container["image"]) if isinstance(container, Mapping) else None
 
 
-def _names_wanted(selected: Iterable[Act]) -> dict[str, str]:
-    """Names that the undo must take again, with the container ids that want them."""
-    steps = [step for act in selected for step in act.steps]
-    # What the selection itself brought into the record needs no name back: it goes out of it again.
-    created = {step.subject for step in steps if step.operation in (Op.CREATE, Op.RECREATE)}
-    wanted: dict[str, str] = {}
-    for step in steps:
-        name = None if step.inverse is None else name_taken_by(step.inverse.operation, step.inverse.args)
-        if name is not None and step.subject not in created:
-            wanted[name] = step.subject.removeprefix("container/")
-    return wanted
-
-
-def _released(selected: Iterable[Act]) -> set[str]:
-    """Ids of the containers that give up their names when ``selected`` is taken back."""
-    return {
-        step.subject.removeprefix("container/") for act in selected for step in act.steps
-        if step.inverse is not None and step.inverse.operation in (Op.REMOVE, Op.UNCREATE)}
+def _named_instead(selected: Iterable[Act], names: Mapping[str, str]) -> set[str]:
+    """Subjects that have a name, or would have it, which the undo of ``selected`` must give to another: who
+    holds it now, and of two that want it the one that lost it last."""
+    acts = sorted(selected, key=_moment)
+    first: dict[str, StepDone] = {}
+    for act in acts:
+        for step in act.steps:
+            first.setdefault(step.subject, step)
+    gone = {subject for subject, step in first.items() if step.operation in _BROUGHT_BACK}
+    taker: dict[str, str] = {}
+    instead: set[str] = set()
+    for act in reversed(acts):
+        for step in reversed(act.steps):
+            name = None if step.inverse is None else name_taken_by(step.inverse.operation, step.inverse.args)
+            holder = None if name is None or name not in names else f"container/{names[name]}"
+            if name is None or step.subject in gone or holder == step.subject:
+                continue  # it goes out of the record again, or has its name
+            if holder is not None and holder not in gone:
+                instead.add(holder)
+            if taker.setdefault(name, step.subject) != step.subject:
+                instead.add(taker[name])
+    return instead
 
 
 def name_taken_by(operation: str, args: Mapping[str, Any]) -> str | None:
@@ -258,15 +259,8 @@ def name_taken_by(operation: str, args: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _holds(act: Act, wanted: Mapping[str, str], names: Mapping[str, str]) -> bool:
-    for name, container in wanted.items():
-        holder = names.get(name)
-        if holder is None or holder == container:
-            continue
-        if any(step.subject == f"container/{holder}" for step in act.steps):
-            return True
-    return False
-
+_BROUGHT_BACK: Final = (Op.CREATE, Op.RECREATE, Op.RESTORE)
+"""What made a container stand that had not stood: taken back, it stands no more."""
 
 _REPLACED_BY_UNSTART = {Op.REVIVE, Op.PAUSE, Op.RESUME}
 _REPLACED_BY_STOP = {Op.PAUSE, Op.RESUME}
@@ -328,6 +322,7 @@ def _names_in_turn(steps: Sequence[Step], names: Mapping[str, str]) -> tuple[Ste
     """``steps`` with those in front by which another container gives up a name that one of them takes.
 
     Newest first is not always that order: the holder may be older than the removal that freed the name.
+    Raises NameInUse where two would have it.
     """
     left, ordered = list(steps), []
     holders = dict(names)
@@ -346,7 +341,11 @@ def _names_in_turn(steps: Sequence[Step], names: Mapping[str, str]) -> tuple[Ste
         if step.operation in (Op.REMOVE, Op.UNCREATE):
             holders = {n: c for n, c in holders.items() if f"container/{c}" != step.subject}
         elif name is not None and step.operation in (Op.RESTORE, Op.RECREATE):
-            holders[name] = step.subject.removeprefix("container/")
+            ident = step.subject.removeprefix("container/")
+            if holders.setdefault(name, ident) != ident:
+                raise NameInUse(
+                    f"the name {name} cannot be given back: it goes to container {holders[name][:12]}",
+                    remedy="undo fewer acts, or vordr trash restore --name NEW")
     return tuple(ordered)
 
 

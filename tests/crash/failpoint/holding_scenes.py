@@ -20,12 +20,14 @@ SPARE: Final = "spare"
 @dataclass(frozen=True)
 class Place:
     """Where things are: ``spare`` a root file system, ``package`` one packed, ``pulled`` a reference that a
-    registry has, ``outputs`` the folder for packages, ``update`` the text of a signed trust store."""
+    registry has, ``beside`` a layout with what refers to it, ``outputs`` the folder for packages, ``update``
+    the text of a signed trust store."""
 
     spare: Path
     package: Path
     pulled: str
     outputs: Path
+    beside: Path = Path()
     update: str = ""
 
 
@@ -94,6 +96,7 @@ def _variants(place: Place) -> dict[str, tuple[_Variant, ...]]:
             "source": str(place.spare), "output": str(place.outputs / "made.ctp"), "name": SPARE}),),
         "adopt": (("adopt of a folder", (), adopt[1]), ("adopt of a pulled one", (pull,), {
             "image": place.pulled})),
+        "gather": (("gather", (pull,), {"image": place.pulled, "layout": str(place.beside)}),),
         "trust_init": (("trust_init", (), {"owner": "Crash"}),),
         "trust_add": (("trust_add", (), key),),
         "trust_revoke": (("trust_revoke", (("trust_add", key),), {

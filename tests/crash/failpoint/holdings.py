@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from failpoint import soundness
+from vordr.engine import beside
 from vordr.engine.finding import all_acts, all_images
 from vordr.engine.library import subject_of
 from vordr.engine.local import LocalEngine
@@ -63,7 +64,7 @@ def declared(engine: LocalEngine, outputs: Path) -> dict[str, Any]:
 def _image(image: ImageState) -> dict[str, Any]:
     return {
         "manifest": image.manifest, "names": list(image.names), "origin": image.origin,
-        "attested": image.bundle is not None}
+        "attested": image.bundle is not None, "evidence": list(image.evidence)}
 
 
 def _trust(paths: Paths) -> Any:
@@ -98,6 +99,7 @@ def assert_usable(engine: LocalEngine, outputs: Path) -> None:
         for layer in image.layers:
             assert host.store.has(layer.blob)
         host.library.read_contents(image.manifest)
+        assert beside.read(host.paths, image).lost == ()
         if image.bundle is not None:
             bundle = host.library.bundle(image)
             assert host.gatekeeper.judge(subject_of(image), bundle).origin == image.origin

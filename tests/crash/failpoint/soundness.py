@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from vordr.runtime import cgroups
 CALLER = Caller("uid:0", Scope.ADMIN)
 PATIENCE = 20.0
 _ALIVE = (State.RUNNING, State.PAUSED)
-_TERM = 15
+_TERM, _REAL_TIME = int(signal.SIGTERM), int(signal.SIGRTMIN)
 
 T = TypeVar("T")
 
@@ -67,13 +68,17 @@ def by_name(engine: LocalEngine, name: str) -> ContainerState:
 
 
 def await_trap(pid: int) -> None:
-    """Wait until the process catches SIGTERM: before that it would be lost on the first of a namespace."""
-    def caught() -> bool:
-        status = Path(f"/proc/{pid}/status").read_text()
-        mask = next(line for line in status.splitlines() if line.startswith("SigCgt"))
-        return bool(int(mask.split()[1], 16) >> (_TERM - 1) & 1)
+    """Wait until the container's program catches SIGTERM: before that it would be lost on the first process
+    of a namespace. The runtime, which the process is until it becomes the program, catches every signal."""
+    eventually(lambda: catches_term(Path(f"/proc/{pid}/status").read_text()),
+               lambda: f"process {pid} does not catch SIGTERM")
 
-    eventually(caught, lambda: f"process {pid} does not catch SIGTERM")
+
+def catches_term(status: str) -> bool:
+    """Whether a process whose /proc/PID/status this is catches SIGTERM, and no real-time signal."""
+    line = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    mask = int(line.split()[1], 16)
+    return bool(mask >> (_TERM - 1) & 1) and not mask >> (_REAL_TIME - 1)
 
 
 def started(pid: int) -> int | None:

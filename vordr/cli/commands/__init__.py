@@ -64,6 +64,8 @@ COMMANDS: Final[dict[str, Row]] = {
     "trash": Row("trash", ("trash", "trash_restore"), _RECORD, "What was removed and can come back"),
     "doctor": Row("doctor", ("doctor",), _ENGINE, "Check the host"),
     "serve": Row("serve", (), _ENGINE, "Run the service of a root folder"),
+    "system": Row("system", ("admit",), _ENGINE,
+                  "Put podman, containerd or CRI-O under the gate: integrate, admit"),
     "shell": Row("shell", ("list", "history"), _ENGINE, "An interactive shell for administrators"),
     "version": Row("version", ("version",), _ENGINE, "Versions of the command line and the service"),
     "completion": Row("completion", (), _ENGINE, "Print the completion script for bash, zsh or fish"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vordr.engine.handlers import containers, images, reversal, trust, verifying, watching
+from vordr.engine.handlers import admitting, containers, images, reversal, trust, verifying, watching
 from vordr.engine.host import Handler
 
 HANDLERS: Final[Mapping[str, Handler]] = {
@@ -34,6 +34,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "verify": verifying.verify,
     "policy_check": verifying.policy_check,
     "gather": verifying.gather,
+    "admit": admitting.admit,
     "trust_init": trust.trust_init,
     "trust_show": trust.trust_show,
     "trust_add": trust.trust_add,

@@ -1,0 +1,1 @@
+"""The gate before other engines' runtime: ``vordr-runtime`` and ``vordr-hook`` (docs/kubernetes.md)."""
