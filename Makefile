@@ -9,7 +9,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What Vörðr calls (runc … nftables), what building and testing it needs (python3-venv … podman).
 DEBIAN := runc crun conmon skopeo erofs-utils nftables catatonit busybox-static \
           python3-venv python3-dev build-essential libleveldb-dev \
-          umoci docker-registry e2fsprogs libarchive-tools podman coq ocaml-nox
+          umoci docker-registry e2fsprogs libarchive-tools podman containerd coq ocaml-nox
 
 # Tests run in parallel, one file in one process: the kernel is shared, root folders are not.
 WORKERS ?= $(shell nproc)
