@@ -172,13 +172,13 @@ class Model:
         then: dict[str, Thing] = {}  # what each will be again, the last to lose its name first
         for deed in sorted(chosen, key=self.deeds.index, reverse=True):
             then |= {thing: before for thing, before, _ in reversed(deed.changes)}
-        wanted = [(box.name, thing) for thing, box in then.items()
-                  if isinstance(box, Box) and stands(box) and not stands(self.things.get(thing))]
+        lost = {thing for deed in chosen for thing, was, now in deed.changes if stands(was) > stands(now)}
+        wanted = [(box.name, thing) for thing, box in then.items() if isinstance(box, Box)
+                  and stands(box) and thing in lost and not stands(self.things.get(thing))]
         holders, takers = self.holders(), dict(reversed(wanted))
-        held = {holders[name] for name, _ in wanted if name in holders}
         rivals = {takers[name] for name, thing in wanted if takers[name] != thing}
-        return rivals | {thing for thing in held if stands(then.get(thing, self.things[thing]))}
-
+        return rivals | {holders[name] for name, _ in wanted if name in holders
+                         and stands(then.get(holders[name], self.things[holders[name]]))}
     def taken_back(self, chosen: Sequence[Deed]) -> list[Change]:
         """What taking back ``chosen`` (newest first) changes: every change again, the other way round."""
         changes = [

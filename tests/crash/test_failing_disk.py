@@ -59,8 +59,8 @@ def test_an_act_on_a_failing_disk_stops_the_journal_and_is_whole_after_a_restart
     fault: str, act: str, failing: dict[str, str], memory_path: Path
 ) -> None:
     (failed,) = run(failing, "acts", memory_path, fault, act)
-    # An act of one step writes twice: what begins it and the step, then its outcome and the commit; one of two
-    # once more at least. One head may cover several commits.
+    # An act of one step writes twice: what begins it and the step, then its outcome and the commit; one of
+    # two once more at least. One head may cover several commits.
     writes = 3 if act in ("run", "restart", "rm -f") else 2
     assert int(failed) >= (1 if "head" in fault else writes)
 

@@ -267,7 +267,8 @@ def test_an_allowed_container_is_made_in_the_same_words_by_a_clean_process(shelf
         ran = gate(shelf, runtime, deadline=20)
     said, sockets, ignored = ran.stdout.splitlines()
     assert said.endswith(f"create --bundle {shelf.bundle} {CONTAINER}")
-    assert (sockets, int(ignored.split()[1], 16)) == ("0", 0)
+    # 32 and 33 are the C library's own: nobody can set them, and some launchers leave them ignored.
+    assert (sockets, int(ignored.split()[1], 16) & ~(0b11 << 31)) == ("0", 0)
 
 
 # -- the hook --------------------------------------------------------------------------------------

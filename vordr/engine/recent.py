@@ -107,16 +107,17 @@ def newest(journal: Any, wanted: Callable[[Act], bool], count: int) -> list[Act]
 
 
 def _holders_begin(journal: Any, acts: Sequence[Act], names: dict[str, str]) -> int:
-    """The record from which on everything lies that was done to containers which hold names that one of
-    ``acts``, taken back, would want."""
-    holders = set()
+    """The record from which on everything lies that was done to containers which hold a name that one of
+    ``acts``, taken back, would want, or would want it, too."""
+    wanting: dict[str, set[str]] = {}
     for act in acts:
         for step in act.steps:
             name = None if step.inverse is None else name_taken_by(step.inverse.operation, step.inverse.args)
-            holder = names.get(name) if name is not None else None
-            if holder is not None and step.subject != f"container/{holder}":
-                holders.add(holder)
-    made = [found.created for holder in holders if (found := container_by_id(journal, holder)) is not None]
+            if name is not None:
+                holder = {names[name]} if name in names else set()
+                wanting.setdefault(name, holder).add(step.subject.removeprefix("container/"))
+    rivals = {ident for idents in wanting.values() if len(idents) > 1 for ident in idents}
+    made = [found.created for ident in rivals if (found := container_by_id(journal, ident)) is not None]
     return _first_since(journal, min(made)) if made else journal.last()[0] + 1
 
 
