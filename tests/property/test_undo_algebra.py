@@ -1,7 +1,7 @@
 """The algebra of undo: any acts of several people, ends, restarts and crashes, on an engine and on a model.
 
 The engine is the whole of it on a fake world (undo_machine); the model is a few pages of plain values
-(undo_model). After every step all that is declared is compared, with its digests. make test plays two
+(undo_model). After every step all that is declared is compared, with its digests. make test plays ten
 thousand steps, the same every time, make soak a million.
 """
 
@@ -22,8 +22,8 @@ from vordr.model.operations import REGISTRY
 
 SOAK = bool(os.environ.get("VORDR_SOAK"))
 STEPS = 50
-EXAMPLES = int(os.environ.get("VORDR_EXAMPLES", 20_000 if SOAK else 40))
-"""Sequences: the same forty at every run of make test, others each time by VORDR_EXAMPLES or make soak."""
+EXAMPLES = int(os.environ.get("VORDR_EXAMPLES", 20_000 if SOAK else 200))
+"""Sequences: the same two hundred at every run of make test, others each time by VORDR_EXAMPLES or make soak."""
 
 pytestmark = pytest.mark.timeout(48 * 3600 if SOAK else 900)
 few = settings(
