@@ -23,7 +23,7 @@ from vordr.model.operations import REGISTRY
 SOAK = bool(os.environ.get("VORDR_SOAK"))
 STEPS = 50
 EXAMPLES = int(os.environ.get("VORDR_EXAMPLES", 20_000 if SOAK else 200))
-"""Sequences: the same two hundred at every run of make test, others each time by VORDR_EXAMPLES or make soak."""
+"""Sequences: the same ones at every run of make test, others each time by VORDR_EXAMPLES or make soak."""
 
 pytestmark = pytest.mark.timeout(48 * 3600 if SOAK else 900)
 few = settings(
