@@ -17,7 +17,7 @@ import msgspec
 
 from vordr.engine.finding import container_by_id, names_in_use
 from vordr.model.errors import NothingToUndo
-from vordr.model.plan import UndoPlan, name_taken_by, plan_undo
+from vordr.model.plan import UndoPlan, name_given_back, plan_undo
 from vordr.model.records import Act, Kind, act_key
 
 FIRST: Final = 512
@@ -112,7 +112,7 @@ def _holders_begin(journal: Any, acts: Sequence[Act], names: dict[str, str]) -> 
     wanting: dict[str, set[str]] = {}
     for act in acts:
         for step in act.steps:
-            name = None if step.inverse is None else name_taken_by(step.inverse.operation, step.inverse.args)
+            name = name_given_back(step)
             if name is not None:
                 holder = {names[name]} if name in names else set()
                 wanting.setdefault(name, holder).add(step.subject.removeprefix("container/"))

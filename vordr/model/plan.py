@@ -238,7 +238,7 @@ def _named_instead(selected: Iterable[Act], names: Mapping[str, str]) -> set[str
     instead: set[str] = set()
     for act in reversed(acts):
         for step in reversed(act.steps):
-            name = None if step.inverse is None else name_taken_by(step.inverse.operation, step.inverse.args)
+            name = name_given_back(step)
             holder = None if name is None or name not in names else f"container/{names[name]}"
             if name is None or step.subject in gone or holder == step.subject:
                 continue  # it goes out of the record again, or has its name
@@ -247,6 +247,11 @@ def _named_instead(selected: Iterable[Act], names: Mapping[str, str]) -> set[str
             if taker.setdefault(name, step.subject) != step.subject:
                 instead.add(taker[name])
     return instead
+
+
+def name_given_back(step: StepDone) -> str | None:
+    """The name that taking back ``step`` takes again, else None."""
+    return None if step.inverse is None else name_taken_by(step.inverse.operation, step.inverse.args)
 
 
 def name_taken_by(operation: str, args: Mapping[str, Any]) -> str | None:
