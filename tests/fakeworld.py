@@ -168,6 +168,13 @@ class FakeWorld:
                     found.append(f"the process runs on {place.process.generations}, declared {numbers}")
             return found
 
+    def signalled(self) -> set[str]:
+        """Containers whose process is paused with a SIGTERM pending: it ends by that once it thaws."""
+        with self.lock:
+            return {ident for ident, place in self.places.items()
+                    if place.process is not None and place.process.paused and TERM in place.process.signals
+                    and self.obeys}
+
     def tell(self, container: str, exit: Exit) -> None:
         """Say that a process ended, once more or for the first time."""
         for listener in self._listeners:
@@ -312,6 +319,9 @@ class FakeWorld:
                 self.end(container.id, 137)
 
         self._effect("clear", act)
+
+    def require_bytes(self, container: ContainerState, verdict: Verdict) -> None:
+        self._effect("require_bytes", lambda: None)
 
     def forget_exit(self, container: ContainerState) -> None:
         def act() -> None:

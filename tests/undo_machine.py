@@ -76,9 +76,11 @@ class Sides:
         self.model = Model()
         self.image = {name: f"image/{plain(name)[2].manifest}" for name in IMAGES}
         self.seen = 0
+        self.unheard: list[Act] = []
         self.begins: dict[str, int] = {}
         self.keys: list[str] = []
         self.ended: set[str] = set()
+        self.signalled: set[str] = set()  # paused, and they end when they thaw
         self.leaving: set[str] = set()
         self.due: dict[str, int] = {}  # with the number of the process that ended
         self.digests: dict[tuple[str, Box], str] = {}
@@ -105,6 +107,7 @@ class Sides:
 
     def agree(self) -> None:
         """What stands in the journal is what the model says, and one state has one digest."""
+        self._wait_for_ends()
         self.whole.check(lawful=False)
         boxes = self.model.boxes()
         there = {f"container/{ident}": c for ident, c in self.whole.containers().items()}
@@ -148,8 +151,9 @@ class Sides:
         assert act.origin == box.starter
         match act.act, act.cause:
             case "exit", Cause.EXIT:
-                assert ident in self.ended, "an end that there was not"
+                assert ident in self.ended | self.signalled, "an end that there was not"
                 self.ended.discard(ident)
+                self.signalled.discard(ident)
                 self._happened(act, self.model.changes("exit", ident, act.txn, 0))
                 self._look_after(ident)
             case "remove", Cause.POLICY:
@@ -177,9 +181,14 @@ class Sides:
                 self.due[ident] = container.process
 
     def _absorb(self) -> list[Act]:
-        """Tell the model what followed by itself; the acts that somebody asked for."""
-        asked = []
-        for act in self.news():
+        """Tell the model what followed by itself; the acts that somebody asked for.
+
+        What followed such an act waits until the model knows of that: :meth:`agree` looks again.
+        """
+        asked: list[Act] = []
+        self.unheard += self.news()
+        while self.unheard and not asked:
+            act = self.unheard.pop(0)
             if act.cause is Cause.ACT:
                 asked.append(act)
             else:
@@ -189,9 +198,15 @@ class Sides:
     def _wait_for_ends(self) -> None:
         def quiet() -> bool:
             assert not self._absorb()
-            return not self.ended and not self.leaving
+            thawed = {ident for ident in self.signalled - self._signalled()
+                      if (box := self.model.boxes().get(ident)) and box.state in ALIVE}
+            return not self.ended and not self.leaving and not thawed
 
         eventually(quiet, f"the ends of {self.ended}, and the removals of {self.leaving}")
+        self.signalled = self._signalled()
+
+    def _signalled(self) -> set[str]:
+        return {f"container/{ident}" for ident in self.whole.world.signalled()}
 
     def process_ends(self, ident: str, code: int) -> None:
         self.ended.add(ident)
@@ -266,6 +281,7 @@ class Sides:
         if doom is not None and not doom.averted():
             assert doom.left is not None
             self._open(doom.left)
+            self.signalled |= self._signalled()
         elif refused is not None:
             raise refused
         acts = self._absorb()

@@ -47,7 +47,6 @@ def stands(thing: Thing) -> bool:
 @dataclass(eq=False)
 class Deed:
     """One act. ``origin``: of which it is a consequence; ``undoes``: which it took back, as undo or redo."""
-
     txn: str
     who: str
     what: str
@@ -83,6 +82,7 @@ class Model:
 
     def boxes(self) -> dict[str, Box]:
         return {ident: thing for ident, thing in self.things.items() if isinstance(thing, Box)}
+
     def holders(self) -> dict[str, str]:
         return {box.name: ident for ident, box in self.boxes().items() if stands(box)}
 
@@ -158,9 +158,8 @@ class Model:
     def in_the_way(self, chosen: Sequence[Deed]) -> list[Deed]:
         """Live acts that came later on the same thing, or made a container of an image that goes; and those
         on a container that has a name which must be given back. Undos are in the way of other undos alone."""
-        since: dict[str, int] = {}
-        for deed in sorted(chosen, key=self.deeds.index, reverse=True):
-            since.update(dict.fromkeys(deed.things, self.deeds.index(deed)))
+        since = {thing: self.deeds.index(deed) for deed in sorted(chosen, key=self.deeds.index, reverse=True)
+                 for thing in deed.things}
         redoing = any(deed.undoes for deed in chosen)
         return [
             deed for at, deed in enumerate(self.deeds)
@@ -169,16 +168,17 @@ class Model:
                  or deed.things & self.named_instead(chosen))]
 
     def named_instead(self, chosen: Sequence[Deed]) -> set[str]:
-        then: dict[str, Thing] = {}  # what each will be again, the last to lose its name first
-        for deed in sorted(chosen, key=self.deeds.index, reverse=True):
-            then |= {thing: before for thing, before, _ in reversed(deed.changes)}
+        then = {thing: before for deed in sorted(chosen, key=self.deeds.index, reverse=True)
+                for thing, before, _ in reversed(deed.changes)}  # the last to lose its name first
         lost = {thing for deed in chosen for thing, was, now in deed.changes if stands(was) > stands(now)}
+        holders = self.holders()
         wanted = [(box.name, thing) for thing, box in then.items() if isinstance(box, Box)
-                  and stands(box) and thing in lost and not stands(self.things.get(thing))]
-        holders, takers = self.holders(), dict(reversed(wanted))
-        rivals = {takers[name] for name, thing in wanted if takers[name] != thing}
-        return rivals | {holders[name] for name, _ in wanted if name in holders
-                         and stands(then.get(holders[name], self.things[holders[name]]))}
+                  and stands(box) and thing in lost and holders.get(box.name) != thing]
+        takers = dict(reversed(wanted))
+        return {takers[name] for name, thing in wanted if takers[name] != thing} | {
+            holders[name] for name, _ in wanted if name in holders
+            and stands(then.get(holders[name], self.things[holders[name]]))}
+
     def taken_back(self, chosen: Sequence[Deed]) -> list[Change]:
         """What taking back ``chosen`` (newest first) changes: every change again, the other way round."""
         changes = [
