@@ -26,6 +26,7 @@ HISTORY = HERE / "history.jsonl"
 compileall.compile_dir(HERE.parent / "vordr", quiet=2)
 
 import commands  # noqa: E402 - after what it imports was compiled
+import crowd  # noqa: E402
 import inside  # noqa: E402
 import journal  # noqa: E402
 import memory  # noqa: E402
@@ -72,6 +73,7 @@ _SECTIONS: dict[str, Section] = {
     "parallel": parallel.measure,
     "inside": inside.measure,
     "memory": memory.measure,
+    "crowd": crowd.measure,
 }
 _TITLES = {
     "journal": "durable appends, µs a record",
@@ -79,6 +81,7 @@ _TITLES = {
     "parallel": "many at once",
     "inside": "inside the engine, one run --rm",
     "memory": "memory of the service",
+    "crowd": "beside running containers",
     "audit": "a long history, processor time",
     "start": "start of the service",
 }
@@ -100,7 +103,7 @@ def main() -> None:
     found: dict[str, Sequence[Figure]] = {}
     host = Host(folder)
     try:
-        if set(wanted) & {"commands", "parallel", "memory"}:
+        if set(wanted) & {"commands", "parallel", "memory", "crowd"}:
             host.prepare()
         for name, measure in wanted.items():
             found[name] = measure(host, asked.runs)

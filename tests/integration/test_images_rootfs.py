@@ -21,6 +21,7 @@ from vordr.images.generations import (
     upper_folder,
     work_folder,
 )
+from vordr.images.mount_namespace import MountNamespace
 from vordr.images.store import ImageStore
 from vordr.model.errors import RuntimeFailed, SealBroken, StateError
 from vordr.model.paths import Paths
@@ -28,6 +29,7 @@ from vordr.model.spec import IdRange
 from vordr.model.state import Layer
 
 C = "c" * 64
+D = "d" * 64
 OTHER = IdRange(4_000_000)
 TARS = (
     tar_of(
@@ -278,13 +280,97 @@ def test_a_hundred_and_twenty_layers_and_one_layer_twice_mount(tmp_path: Path) -
         stack.close()
 
 
-def test_a_root_is_two_mounts_however_many_layers_it_has(stack: Stack) -> None:
-    """The runtime reads the whole mount table at each start of a container."""
+def test_a_root_is_one_mount_however_many_layers_it_has(stack: Stack) -> None:
+    """Below the one that all have in common: whoever reads the mount table reads all of them."""
     root = stack.mount(1)
     assert len(stack.layers) > 1
-    assert sorted(mounts_below(stack.paths.run)) == sorted([str(root), str(root.parent)])
+    place = str(stack.paths.run / "c")
+    assert sorted(mounts_below(stack.paths.run)) == sorted([place, str(root)])
     assert (root / "same").read_bytes() == b"top"
+    open_generation(stack.paths, D, 1, IDS)
+    other = stack.mount(1, container=D)
+    assert sorted(mounts_below(stack.paths.run)) == sorted([place, str(root), str(other)])
     stack.unmount()
+    assert sorted(mounts_below(stack.paths.run)) == sorted([place, str(other)])
+    stack.unmount(D)
+    assert mounts_below(stack.paths.run) == []
+
+
+# -- namespaces without containers --------------------------------------------------------------------
+
+
+def mounts_seen(namespace: MountNamespace) -> str:
+    return namespace.do(lambda: subprocess.run(
+        ["cat", "/proc/self/mountinfo"], check=True, capture_output=True, text=True).stdout)
+
+
+def test_in_the_host_without_containers_is_no_container_that_was_mounted_before_or_comes_later(
+    stack: Stack,
+) -> None:
+    stack.mount(1)
+    host = rootfs.host_without_containers(stack.paths)
+    open_generation(stack.paths, D, 1, IDS)
+    stack.mount(1, container=D)
+    try:
+        seen = mounts_seen(host)
+        assert C not in seen and D not in seen
+        assert len(seen.splitlines()) > 3, "the host's own mounts are there"
+    finally:
+        host.close()
+        stack.unmount()
+        stack.unmount(D)
+
+
+def test_a_root_file_system_is_shown_to_one_namespace_and_to_no_other(stack: Stack) -> None:
+    root = stack.mount(1)
+    host = rootfs.host_without_containers(stack.paths)
+    one, other = host.copy(), host.copy()
+    try:
+        rootfs.show(root, one)
+        assert C in mounts_seen(one) and C not in mounts_seen(other) and C not in mounts_seen(host)
+        shown = one.do(lambda: subprocess.run(
+            ["cat", root / "same"], check=True, capture_output=True).stdout)
+        assert shown == b"top"
+        stack.unmount()
+        assert C not in mounts_seen(one), "it is taken down, and its folder with it, in both"
+    finally:
+        for namespace in (one, other, host):
+            namespace.close()
+        stack.unmount()
+
+
+def test_a_mount_of_the_host_that_comes_later_is_seen_without_containers_too(stack: Stack) -> None:
+    place = stack.paths.run / "host"
+    place.mkdir(parents=True)
+    subprocess.run(["mount", "--bind", place, place], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", place], check=True)
+        host = rootfs.host_without_containers(stack.paths)
+        (place / "later").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "later", place / "later"], check=True)
+        try:
+            assert str(place / "later") in mounts_seen(host)
+        finally:
+            subprocess.run(["umount", place / "later"], check=True)
+        assert str(place / "later") not in mounts_seen(host)
+        host.do(lambda: subprocess.run(["mount", "-t", "tmpfs", "inner", place / "later"], check=True))
+        assert str(place / "later") not in Path("/proc/self/mountinfo").read_text(), "nothing comes back"
+    finally:
+        host.close()
+        subprocess.run(["umount", place], check=True)
+
+
+def test_who_asks_stays_where_he_is(stack: Stack) -> None:
+    here, folder = os.readlink("/proc/thread-self/ns/mnt"), Path.cwd()
+    host = rootfs.host_without_containers(stack.paths)
+    try:
+        there = host.do(lambda: os.readlink("/proc/thread-self/ns/mnt"))
+        assert there != here == os.readlink("/proc/thread-self/ns/mnt") and Path.cwd() == folder
+        with pytest.raises(ZeroDivisionError):
+            host.do(lambda: 1 // 0)
+    finally:
+        host.close()
+        host.close()
 
 
 def test_a_root_folder_with_a_very_long_path_mounts(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from vordr.actors.world import Exit, Launched, Observed, Status
 from vordr.images import generations, rootfs
 from vordr.images.layout import MAX_DOCUMENT, parse_image
+from vordr.images.mount_namespace import MountNamespace
 from vordr.images.seal import open_sealed
 from vordr.images.space import full_disk_is_space_exhausted
 from vordr.images.store import ImageStore
@@ -68,6 +69,16 @@ class KernelWorld:
         self.log_limit = log_limit
         self._sessions: dict[tuple[str, str], conmon.ExecHandle] = {}
         self._sessions_lock = threading.Lock()
+        self._quiet: MountNamespace | None = None
+        self._quiet_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of what all containers share; those that run, run on."""
+        with self._quiet_lock:
+            if self._quiet is not None:
+                self._quiet.close()
+                self._quiet = None
+        rootfs.leave(self.paths)  # what a killed engine did not
 
     @property
     def driver(self) -> Driver:
@@ -138,18 +149,18 @@ class KernelWorld:
         image = self._bound(self._image(container, verdict), verdict)
         driver = self.driver
         descriptors = self._open_layers(image)
+        namespace = self._without_containers().copy()
         try:
-            rootfs.prepare(self.paths, container.id, self._ids(container))
             waiting = conmon.prepare(
                 self.paths, container.id, conmon.make_bundle(self.paths, container.id), driver,
                 tty=container.spec.tty, stdin=container.spec.stdin, log=self.paths.log(container.id),
-                leave_stdin_open=container.spec.tty, log_limit=self.log_limit)
+                leave_stdin_open=container.spec.tty, log_limit=self.log_limit, inside=namespace.do)
             with ExitStack() as unless_it_runs:
                 unless_it_runs.callback(waiting.abandon)
                 # conmon comes up meanwhile.
                 merged = rootfs.mount_rootfs(
-                    self.paths, container.id, descriptors, generations, self._ids(container), verdict,
-                    prepared=True)
+                    self.paths, container.id, descriptors, generations, self._ids(container), verdict)
+                rootfs.show(merged, namespace)
                 conmon.write_bundle(self.paths, container.id, self._config(container, image, merged))
                 self.watcher.adopt(container.id, waiting.ready())
                 connection = waiting.attach() if attach else None
@@ -159,9 +170,17 @@ class KernelWorld:
                 held = conmon.run(waiting, verdict, lambda: self._keep(container, generations[-1]))
                 unless_it_runs.pop_all()
         finally:
+            namespace.close()
             for descriptor in descriptors:
                 os.close(descriptor)
         return Launched(held.container_pid, None if connection is None else connection.detach())
+
+    def _without_containers(self) -> MountNamespace:
+        """Where a runtime is started: the mounts of other containers would only keep it busy."""
+        with self._quiet_lock:
+            if self._quiet is None:
+                self._quiet = rootfs.host_without_containers(self.paths)
+            return self._quiet
 
     def watch(self, container: ContainerState) -> None:
         """Hear of the end of a living process that an earlier incarnation of the engine started."""
@@ -203,6 +222,10 @@ class KernelWorld:
                 "SUBJECT_MISMATCH", "what the journal says of the image is not what was verified", step=4,
                 remedy="vordr audit --chain")
         return image
+
+    def require_bytes(self, container: ContainerState, verdict: Verdict) -> None:
+        for seal in self._bound(self._image(container, verdict), verdict).seals:
+            os.close(open_sealed(self.paths, seal))
 
     def _open_layers(self, image: ImageState) -> list[int]:
         opened: list[int] = []
@@ -247,6 +270,7 @@ class KernelWorld:
         cleanup.reap(
             self.paths, container.id, self._runtime_of(container),
             lambda: rootfs.unmount_rootfs(self.paths, container.id))
+        rootfs.leave(self.paths)
 
     def _runtime_of(self, container: ContainerState) -> Driver | None:
         """The runtime, if there is state of the container: what was never started needs none installed."""
@@ -294,7 +318,7 @@ class KernelWorld:
         self._forget_unasked()
         handle = conmon.exec_(
             self.paths, container.id, session, process, self.driver, tty=request.tty, stdin=request.stdin,
-            attach=attach)
+            attach=attach, inside=self._without_containers().do)
         if handle.attach is None:
             handle.close()  # detached: nobody will ask for its end
             return None

@@ -61,6 +61,7 @@ class Machine:
     world: World
     exits: Exits
     warm_up: Callable[[], object]
+    close: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def kernel_machine(surface: Surface) -> Machine:
     world = KernelWorld(
         paths, surface.journal, surface.secrets, facts, lambda: choose(facts, paths, settings.runtime),
         watcher, surface.on_broken, settings.log_megabytes << 20)
-    return Machine(world, watcher, cgroups.warm)
+    return Machine(world, watcher, cgroups.warm, world.close)
 
 
 KERNEL: Final = Composition(SystemClock, probe, kernel_machine)

@@ -206,6 +206,8 @@ class _Parts:
         self.policies.close(timeout=POLICY_PATIENCE)
         self.effects.close(timeout=10.0)
         self._unwatch()  # after the last effect that may want something watched
+        if self.machine is not None:
+            self.machine.close()
         self.clock.close()
         os.close(self.lock)
 

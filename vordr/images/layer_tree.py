@@ -26,6 +26,8 @@ _LARGEST_ID: Final = 2**32 - 2
 _CAPABILITY: Final = "security.capability"
 _LARGEST_XATTR: Final = 2048
 _DEEPEST: Final = 256
+_LONGEST: Final = 4095
+"""Bytes of a path that the kernel takes, with the slash of the layer's root before it (PATH_MAX less NUL)."""
 
 
 class LayerRefused(ValueError):
@@ -84,6 +86,8 @@ class LayerTree:
         """What to do for the next member. Raises LayerRefused and LimitExceeded."""
         self._count(1)
         parts = _parts(member.name)
+        if not 0 <= member.uid <= _LARGEST_ID or not 0 <= member.gid <= _LARGEST_ID:
+            raise LayerRefused(f"{_shown(member.name)} has the owner {member.uid}:{member.gid}")
         if not parts:
             if member.type is not Type.DIRECTORY:
                 raise LayerRefused("the root of a layer must be a folder")
@@ -125,8 +129,6 @@ class LayerTree:
         path = b"/".join(parts)
         if member.type in (Type.CHARACTER_DEVICE, Type.BLOCK_DEVICE):
             raise LayerRefused(f"{_shown(path)} is a device node, which the runtime alone may make")
-        if not 0 <= member.uid <= _LARGEST_ID or not 0 <= member.gid <= _LARGEST_ID:
-            raise LayerRefused(f"{_shown(path)} has the owner {member.uid}:{member.gid}")
         there = self._kinds.get(path)
         if there is not None and not (there is Kind.FOLDER and member.type is Type.DIRECTORY):
             raise LayerRefused(f"{_shown(path)} is in the layer twice")
@@ -184,6 +186,8 @@ def _parts(name: bytes) -> list[bytes]:
         raise LayerRefused(f"{_shown(name)} has a component of more than 255 bytes")
     if len(parts) > _DEEPEST:
         raise LayerRefused(f"{_shown(name)} lies more than {_DEEPEST} folders deep")
+    if sum(len(part) + 1 for part in parts) > _LONGEST:
+        raise LayerRefused(f"{_shown(name)} makes a path of more than {_LONGEST} bytes")
     if b"\0" in name:
         raise LayerRefused(f"{_shown(name)} holds a NUL byte")
     return parts
@@ -205,8 +209,8 @@ def _xattrs(member: Member) -> dict[str, bytes]:
                 raise LayerRefused(f"{_shown(member.name)} has file capabilities that are not of revision 2")
             kept[key] = value
         elif key.startswith("user.") and member.type in (Type.FILE, Type.DIRECTORY):
-            if len(key) > 255 or len(value) > _LARGEST_XATTR:
-                raise LayerRefused(f"{_shown(member.name)} has an attribute of {len(value)} bytes")
+            if len(key.encode()) > 255 or len(value) > _LARGEST_XATTR:
+                raise LayerRefused(f"{_shown(member.name)} has an attribute that is too long")
             kept[key] = value
     return kept
 

@@ -48,6 +48,8 @@ MS_NODEV: Final = 4
 _MNT_DETACH: Final = 2
 _UMOUNT_NOFOLLOW: Final = 8
 _MS_PRIVATE: Final = 1 << 18
+_MS_SLAVE: Final = 1 << 19
+_MS_REC: Final = 1 << 14
 
 _FS_IOC_GETFLAGS: Final = 0x80086601
 _FS_IOC_SETFLAGS: Final = 0x40086602
@@ -122,6 +124,26 @@ def set_private(mount: int) -> None:
     _setattr(mount, propagation=_MS_PRIVATE)
 
 
+def set_slaves(target: str) -> None:
+    """The mount at ``target`` and all below it receive mount events, and send none any more."""
+    if _libc.mount(None, os.fsencode(target), None, ctypes.c_ulong(_MS_REC | _MS_SLAVE), None) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"mount --make-rslave {target}: {os.strerror(code)}")
+
+
+def is_mount_point(path: str) -> bool:
+    """Whether something is mounted at the folder ``path``: a bind of its own file system, too, which
+    os.path.ismount takes for a plain folder."""
+    return _mount_id(path) != _mount_id(os.path.dirname(path))
+
+
+def _mount_id(path: str) -> str:
+    """proc_pid_fdinfo(5), mnt_id."""
+    with closing(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor, open(
+            f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as told:
+        return next(line for line in told if line.startswith("mnt_id:"))
+
+
 def _setattr(mount: int, attr_set: int = 0, propagation: int = 0, namespace: int = 0) -> None:
     packed = struct.pack("QQQQ", attr_set, 0, propagation, namespace)
     _call("mount_setattr", _SYS_MOUNT_SETATTR, mount, b"", _AT_EMPTY_PATH, packed, len(packed))
@@ -155,6 +177,12 @@ def detach(target: str) -> bool:
     if code in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
         return False
     raise OSError(code, f"umount {target}: {os.strerror(code)}")
+
+
+def unmount(target: str) -> bool:
+    """Take the top mount off ``target`` unless it is in use or something is mounted below it; whether it
+    went."""
+    return int(_libc.umount2(os.fsencode(target), _UMOUNT_NOFOLLOW)) == 0
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """A container's root file system: sealed layers below, earlier generations above them, a fresh upper on top.
 
-Everything is mounted below ``run/c/<id>``, which is first bound onto itself with private propagation. So no
-mount of a container shows in any other mount namespace that shares the host's, and taking it down, whole or
-half-made, is one detach of that bind however many layers there are.
+Everything is mounted below ``run/c/<id>``, and ``run/c`` is bound onto itself with private propagation. So no
+mount of a container shows in any other mount namespace that shares the host's, and all of them together can
+be left out of one by taking off that bind (:func:`host_without_containers`).
 
 Each layer is mounted by the descriptor that was checked against its seal, never by its path. Whose id 0 in
 the layer is the container's root is said by an idmapped mount, so one sealed file serves every container's
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Final
 
 from vordr.images import loop, mountapi
 from vordr.images.generations import upper_folder, work_folder
+from vordr.images.mount_namespace import MountNamespace
 from vordr.images.space import full_disk_is_space_exhausted
 from vordr.images.userns import UserNamespaces
 from vordr.model.errors import RuntimeFailed, SealBroken, StateError
@@ -33,6 +35,7 @@ _LAYER_ATTRIBUTES: Final = mountapi.MOUNT_ATTR_RDONLY | mountapi.MOUNT_ATTR_NODE
 _OVERLAY_OPTIONS: Final = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow"))
 _LOWERS: Final = "lowers"
 _namespaces: Final = UserNamespaces()
+_placing: Final = threading.Lock()
 
 
 def merged_folder(paths: Paths, container: str) -> Path:
@@ -48,9 +51,8 @@ def mount_rootfs(
     ids: IdRange,
     verdict: Verdict,
     read_only: bool = False,
-    prepared: bool = False,
 ) -> Path:
-    """Mount the root file system and return its folder; ``prepared`` says that :func:`prepare` was called.
+    """Mount the root file system and return its folder.
 
     ``layer_fds`` are the checked descriptors of the sealed layers, bottom first, one for each layer of the
     verdict; the caller keeps and closes them. ``generations`` are numbers, oldest first; the last is the
@@ -70,8 +72,7 @@ def mount_rootfs(
         raise StateError(f"generation {missing[0]} of {container[:12]} is missing")
     try:
         with full_disk_is_space_exhausted("a root file system"):
-            if not prepared:
-                _prepare(paths, container, ids)
+            _prepare(paths, container, ids)
             return _mount(paths, container, layer_fds, generations, ids, read_only)
     except OSError as error:
         unmount_rootfs(paths, container)
@@ -82,42 +83,58 @@ def mount_rootfs(
         raise
 
 
-def prepare(paths: Paths, container: str, ids: IdRange) -> None:
-    """Make the container's folder below ``run`` the private mount that its root file system will be in.
-
-    Whoever keeps files there does so from now on: a path is not to lead to two mounts at once. Raises
-    StateError when a root file system is mounted there, RuntimeFailed with the kernel's words, and then
-    nothing stays mounted; else :func:`unmount_rootfs` takes it down.
-    """
-    if is_mounted(paths, container):
-        raise StateError(f"the root file system of {container[:12]} is mounted already")
-    try:
-        with full_disk_is_space_exhausted("a root file system"):
-            _prepare(paths, container, ids)
-    except OSError as error:
-        unmount_rootfs(paths, container)
-        words = f"cannot prepare the folder of {container[:12]}: {error.strerror}"
-        raise RuntimeFailed(words) from error
-
-
 def unmount_rootfs(paths: Paths, container: str) -> None:
     """Take down all mounts of the container and the folders made for them; idempotent, half-made ones too.
 
     ``run/c/<id>`` itself goes only when nothing else (a bundle) is in it.
     """
     home = paths.container_run(container)
-    while mountapi.detach(str(home)):
-        pass
-    lowers = home / _LOWERS
+    lowers, merged = home / _LOWERS, merged_folder(paths, container)
+    _detach(merged)
     with suppress(FileNotFoundError):
         for lower in lowers.iterdir():
+            _detach(lower)
             lower.rmdir()
-    for folder in (lowers, merged_folder(paths, container), home):
+    for folder in (lowers, merged, home):
         try:
             folder.rmdir()
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
                 raise
+    leave(paths)
+
+
+def _detach(folder: Path) -> None:
+    while mountapi.detach(str(folder)):
+        pass
+
+
+def host_without_containers(paths: Paths) -> MountNamespace:
+    """A mount namespace with what the host mounts, and with no container's root file system.
+
+    Raises RuntimeFailed with the kernel's words.
+    """
+    try:
+        return MountNamespace.of_the_host_without(paths.run / "c")
+    except OSError as error:
+        raise RuntimeFailed(f"cannot make a mount namespace: {error.strerror}") from error
+
+
+def show(merged: Path, namespace: MountNamespace) -> None:
+    """Mount what is mounted at ``merged`` in ``namespace``, too. Raises RuntimeFailed."""
+    try:
+        with mountapi.closing(mountapi.clone_tree(str(merged))) as mount:
+            namespace.do(lambda: mountapi.attach(mount, str(merged)))
+    except OSError as error:
+        raise RuntimeFailed(f"cannot show a root file system to its runtime: {error.strerror}") from error
+
+
+def leave(paths: Paths) -> None:
+    """Take down what all root file systems have in common, if no container has anything there."""
+    place = paths.run / "c"
+    with _placing, suppress(FileNotFoundError):
+        if next(place.iterdir(), None) is None:
+            mountapi.unmount(str(place))
 
 
 def is_mounted(paths: Paths, container: str) -> bool:
@@ -179,21 +196,30 @@ def _mount(
 
 
 def _prepare(paths: Paths, container: str, ids: IdRange) -> None:
-    """Make ``run/c/<id>`` a private mount of its own, with the folders to mount at."""
+    """Make the folders to mount at."""
     home = paths.container_run(container)
-    for folder in (paths.run.parent, paths.run, paths.run / "c"):
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o711, parents=True)
-    home.mkdir(mode=0o710, exist_ok=True)
+    with _placing:
+        _private_place(paths)
+        home.mkdir(mode=0o710, exist_ok=True)  # from here on nobody leaves
     # Only root and the container's own root may pass: other users of the host see nothing of its files.
     os.chown(home, 0, ids.first)
     home.chmod(0o710)
-    with mountapi.closing(mountapi.clone_tree(str(home))) as bind:
-        mountapi.attach(bind, str(home))
-        # Only now: attaching to a shared mount makes the attached one shared. What comes below inherits this.
-        mountapi.set_private(bind)
     (home / _LOWERS).mkdir(mode=0o700, exist_ok=True)
     merged_folder(paths, container).mkdir(mode=0o711, exist_ok=True)
+
+
+def _private_place(paths: Paths) -> None:
+    """Make ``run/c`` a private mount of its own, if it is none yet; what is mounted below is private, too."""
+    place = paths.run / "c"
+    for folder in (paths.run.parent, paths.run, place):
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o711, parents=True)
+    if mountapi.is_mount_point(str(place)):
+        return
+    with mountapi.closing(mountapi.clone_tree(str(place))) as bind:
+        mountapi.attach(bind, str(place))
+        # Only now: attaching to a shared mount makes the attached one shared.
+        mountapi.set_private(bind)
 
 
 def _mount_layer(descriptor: int, namespace: int, target: Path) -> None:

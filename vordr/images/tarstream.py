@@ -142,8 +142,11 @@ class _Extension:
         self.touched = True
         if kind == b"x":
             self._pax = records
-        else:
-            self._long[kind] = body.rstrip(b"\0")
+            return
+        text = body.rstrip(b"\0")
+        if b"\0" in text:
+            raise TarInvalid("a NUL byte in a GNU long name")
+        self._long[kind] = text
 
     def apply(self, header: bytes, kind: bytes, size: int) -> Member:
         """The member of a header block with everything noted so far."""
@@ -242,6 +245,8 @@ def _pax_records(body: bytes) -> dict[str, bytes]:
             key = keyword.decode()
         except UnicodeDecodeError:
             raise TarInvalid("a pax keyword that is not UTF-8") from None
+        if "\0" in key:
+            raise TarInvalid("a NUL byte in a pax keyword")
         if key in records:
             raise TarInvalid(f"the pax keyword {key} twice for one member")
         if key.startswith("GNU.sparse."):

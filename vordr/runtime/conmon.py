@@ -54,6 +54,15 @@ _WHEN_TOLD: Final = (
 )
 
 
+Inside = Callable[[Callable[[], "subprocess.Popen[bytes]"]], "subprocess.Popen[bytes]"]
+"""Calls what starts a program, on a thread that is in the mount namespace which the program shall be in."""
+
+
+def here(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """In our own."""
+    return start()
+
+
 @dataclass(frozen=True)
 class ConmonHandle:
     """A container held by conmon: the pids of both as the host counts."""
@@ -231,12 +240,14 @@ def prepare(
     log: Path,
     leave_stdin_open: bool = False,
     log_limit: int = LOG_LIMIT,
+    inside: Inside = here,
 ) -> Waiting:
     """Start a conmon for the container, which waits for :func:`run`; meanwhile the bundle can be filled.
 
     ``log_limit`` in bytes: beyond it the log begins anew, so that no container fills the journal's disk.
     ``stdin`` without ``tty`` opens a pipe, closed when the first attached client goes unless
-    ``leave_stdin_open``; without it the process reads /dev/null. Raises RuntimeFailed.
+    ``leave_stdin_open``; without it the process reads /dev/null. Conmon and the runtime are started by way of
+    ``inside``, and in the mount namespace that this leads to. Raises RuntimeFailed.
     """
     check_id(container)
     for folder in (paths.exits, log.parent, paths.runtime_state):
@@ -254,7 +265,7 @@ def prepare(
         *(("--leave-stdin-open",) if leave_stdin_open else ()),
     ]
     try:
-        process, gate = _start(paths, container, words, sync, None)
+        process, gate = _start(paths, container, words, sync, None, inside)
         os.close(gate)
         return Waiting(container, bundle, process, sync, go)
     except BaseException:
@@ -297,11 +308,13 @@ def exec_(
     tty: bool,
     stdin: bool,
     attach: bool,
+    inside: Inside = here,
 ) -> ExecHandle:
     """Run ``process`` (:func:`ociconfig.process_for_exec`) in a running container, under a conmon of its own.
 
     With ``attach`` the socket is connected before the command starts, so no output is lost; without it nobody
-    keeps the output. Raises as :func:`create`, and ContainerStopped when it is cleaned up meanwhile.
+    keeps the output. ``inside`` is that of :func:`prepare`. Raises as :func:`run`, and ContainerStopped when
+    it is cleaned up meanwhile.
     """
     folder = exec_folder(paths, container, session)
     sync = LinePipe()
@@ -318,7 +331,7 @@ def exec_(
             *(("--exec-attach",) if attach else ()),
             *(("-t",) if tty else ("-i",) if stdin else ()),
         ]
-        connection = _launch(paths, container, words, sync, folder if attach else None)
+        connection = _launch(paths, container, words, sync, folder if attach else None, inside)
         pid = _container_pid(sync, "exec")
         return ExecHandle(session, _read_pid(folder / CONMON_PIDFILE), pid, connection, sync)
     except BaseException as error:
@@ -403,7 +416,7 @@ def _runtime(driver: Driver) -> tuple[str, str]:
 
 
 def _launch(
-    paths: Paths, container: str, words: Sequence[str], sync: LinePipe, attach: Path | None
+    paths: Paths, container: str, words: Sequence[str], sync: LinePipe, attach: Path | None, inside: Inside
 ) -> socket.socket | None:
     """Start an exec's conmon; with ``attach`` connect to the socket it opens in that folder.
 
@@ -412,7 +425,7 @@ def _launch(
     ready = None if attach is None else LinePipe()
     gate = -1
     try:
-        process, gate = _start(paths, container, words, sync, ready)
+        process, gate = _start(paths, container, words, sync, ready, inside)
         _reap_starter(process)
         if attach is None or ready is None:
             return None
@@ -433,7 +446,8 @@ def _launch(
 
 
 def _start(
-    paths: Paths, container: str, words: Sequence[str], sync: LinePipe, ready: LinePipe | None
+    paths: Paths, container: str, words: Sequence[str], sync: LinePipe, ready: LinePipe | None,
+    inside: Inside,
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start conmon, move it into its group and open its gate: its first process, which forks and ends, and
     the end of the gate to write to again or to close."""
@@ -441,10 +455,11 @@ def _start(
     pipes = {"_OCI_STARTPIPE": gate_reader, "_OCI_SYNCPIPE": sync.writer,
              **({"_OCI_ATTACHPIPE": ready.writer} if ready is not None else {})}
     try:
-        process = subprocess.Popen(
-            list(words), env={**CLEAN_ENVIRONMENT, **_tmpdir(paths), **{k: str(v) for k, v in pipes.items()}},
-            cwd="/", umask=0o022, start_new_session=True, pass_fds=tuple(pipes.values()),
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        environment = {**CLEAN_ENVIRONMENT, **_tmpdir(paths), **{k: str(v) for k, v in pipes.items()}}
+        process = inside(lambda: subprocess.Popen(
+            list(words), env=environment, cwd="/", umask=0o022, start_new_session=True,
+            pass_fds=tuple(pipes.values()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE))
         try:
             sync.close_writer()
             if ready is not None:

@@ -57,6 +57,6 @@ def pointed(points: Points, refused: Set[str] = frozenset()) -> Composition:
 
     def machine(surface: Surface) -> Machine:
         made = kernel_machine(surface)
-        return Machine(PointedWorld(made.world, points, refused), made.exits, made.warm_up)
+        return Machine(PointedWorld(made.world, points, refused), made.exits, made.warm_up, made.close)
 
     return Composition(SystemClock, facts, machine)
