@@ -296,81 +296,66 @@ def test_a_root_is_one_mount_however_many_layers_it_has(stack: Stack) -> None:
     assert mounts_below(stack.paths.run) == []
 
 
-# -- namespaces without containers --------------------------------------------------------------------
+# -- namespaces without the other containers ------------------------------------------------------------
 
 
-def mounts_seen(namespace: MountNamespace) -> str:
-    return namespace.do(lambda: subprocess.run(
-        ["cat", "/proc/self/mountinfo"], check=True, capture_output=True, text=True).stdout)
+def said_in(namespace: MountNamespace, *words: object) -> str:
+    return subprocess.run(
+        ["nsenter", f"--mount={namespace.path}", "--", *map(str, words)], check=True, capture_output=True,
+        text=True).stdout
 
 
-def test_in_the_host_without_containers_is_no_container_that_was_mounted_before_or_comes_later(
-    stack: Stack,
-) -> None:
-    stack.mount(1)
-    host = rootfs.host_without_containers(stack.paths)
+@pytest.fixture
+def two(stack: Stack) -> Iterator[Stack]:
     open_generation(stack.paths, D, 1, IDS)
+    stack.mount(1)
     stack.mount(1, container=D)
-    try:
-        seen = mounts_seen(host)
-        assert C not in seen and D not in seen
+    yield stack
+    stack.unmount()
+    stack.unmount(D)
+
+
+def test_a_runtime_is_shown_the_host_and_one_container(two: Stack) -> None:
+    with contextlib.closing(rootfs.without_others(two.paths, C)) as namespace:
+        seen = said_in(namespace, "cat", "/proc/self/mountinfo")
+        assert C in seen and D not in seen
         assert len(seen.splitlines()) > 3, "the host's own mounts are there"
-    finally:
-        host.close()
-        stack.unmount()
-        stack.unmount(D)
+        assert said_in(namespace, "cat", rootfs.merged_folder(two.paths, C) / "same") == "top"
+        two.unmount()
+        assert C not in said_in(namespace, "cat", "/proc/self/mountinfo"), "it went with its folder"
 
 
-def test_a_root_file_system_is_shown_to_one_namespace_and_to_no_other(stack: Stack) -> None:
-    root = stack.mount(1)
-    host = rootfs.host_without_containers(stack.paths)
-    one, other = host.copy(), host.copy()
-    try:
-        rootfs.show(root, one)
-        assert C in mounts_seen(one) and C not in mounts_seen(other) and C not in mounts_seen(host)
-        shown = one.do(lambda: subprocess.run(
-            ["cat", root / "same"], check=True, capture_output=True).stdout)
-        assert shown == b"top"
-        stack.unmount()
-        assert C not in mounts_seen(one), "it is taken down, and its folder with it, in both"
-    finally:
-        for namespace in (one, other, host):
-            namespace.close()
-        stack.unmount()
+def test_a_runtime_that_needs_no_root_file_system_is_shown_none(two: Stack) -> None:
+    with contextlib.closing(rootfs.without_others(two.paths)) as namespace:
+        seen = said_in(namespace, "cat", "/proc/self/mountinfo")
+        assert C not in seen and D not in seen
 
 
-def test_a_mount_of_the_host_that_comes_later_is_seen_without_containers_too(stack: Stack) -> None:
-    place = stack.paths.run / "host"
-    place.mkdir(parents=True)
+def test_what_is_mounted_apart_does_not_come_back(two: Stack) -> None:
+    place = two.paths.run / "host"
+    place.mkdir()
     subprocess.run(["mount", "--bind", place, place], check=True)
     try:
-        subprocess.run(["mount", "--make-shared", place], check=True)
-        host = rootfs.host_without_containers(stack.paths)
-        (place / "later").mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "later", place / "later"], check=True)
-        try:
-            assert str(place / "later") in mounts_seen(host)
-        finally:
-            subprocess.run(["umount", place / "later"], check=True)
-        assert str(place / "later") not in mounts_seen(host)
-        host.do(lambda: subprocess.run(["mount", "-t", "tmpfs", "inner", place / "later"], check=True))
-        assert str(place / "later") not in Path("/proc/self/mountinfo").read_text(), "nothing comes back"
+        subprocess.run(["mount", "--make-shared", place], check=True)  # as systemd has all of them
+        (place / "inner").mkdir()
+        before = Path("/proc/self/mountinfo").read_text()
+        with contextlib.closing(rootfs.without_others(two.paths, C)) as namespace:
+            said_in(namespace, "mount", "-t", "tmpfs", "inner", place / "inner")
+            said_in(namespace, "umount", rootfs.merged_folder(two.paths, C))
+            assert Path("/proc/self/mountinfo").read_text() == before
     finally:
-        host.close()
         subprocess.run(["umount", place], check=True)
 
 
-def test_who_asks_stays_where_he_is(stack: Stack) -> None:
+def test_who_makes_a_namespace_stays_where_he_is(two: Stack) -> None:
     here, folder = os.readlink("/proc/thread-self/ns/mnt"), Path.cwd()
-    host = rootfs.host_without_containers(stack.paths)
-    try:
-        there = host.do(lambda: os.readlink("/proc/thread-self/ns/mnt"))
-        assert there != here == os.readlink("/proc/thread-self/ns/mnt") and Path.cwd() == folder
-        with pytest.raises(ZeroDivisionError):
-            host.do(lambda: 1 // 0)
-    finally:
-        host.close()
-        host.close()
+    namespace = rootfs.without_others(two.paths, C)
+    there = os.readlink(namespace.path)
+    assert there != here == os.readlink("/proc/thread-self/ns/mnt") and Path.cwd() == folder
+    namespace.close()
+    namespace.close()
+    with pytest.raises(RuntimeFailed, match="mount namespace"):
+        rootfs.without_others(two.paths, "e" * 64)
 
 
 def test_a_root_folder_with_a_very_long_path_mounts(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import msgspec
 from vordr.actors.world import Exit, Launched, Observed, Status
 from vordr.images import generations, rootfs
 from vordr.images.layout import MAX_DOCUMENT, parse_image
-from vordr.images.mount_namespace import MountNamespace
 from vordr.images.seal import open_sealed
 from vordr.images.space import full_disk_is_space_exhausted
 from vordr.images.store import ImageStore
@@ -45,6 +44,8 @@ _STATUS = {
 }
 
 
+# Beside more containers than these a runtime is started where it sees none of the others.
+_FEW = 8
 # Exec sessions that ended and that nobody has waited for yet.
 _MOST_UNASKED = 64
 
@@ -69,16 +70,10 @@ class KernelWorld:
         self.log_limit = log_limit
         self._sessions: dict[tuple[str, str], conmon.ExecHandle] = {}
         self._sessions_lock = threading.Lock()
-        self._quiet: MountNamespace | None = None
-        self._quiet_lock = threading.Lock()
 
     def close(self) -> None:
-        """Let go of what all containers share; those that run, run on."""
-        with self._quiet_lock:
-            if self._quiet is not None:
-                self._quiet.close()
-                self._quiet = None
-        rootfs.leave(self.paths)  # what a killed engine did not
+        """Let go of what all containers share, if none is left; those that run, run on."""
+        rootfs.leave(self.paths)
 
     @property
     def driver(self) -> Driver:
@@ -149,38 +144,45 @@ class KernelWorld:
         image = self._bound(self._image(container, verdict), verdict)
         driver = self.driver
         descriptors = self._open_layers(image)
-        namespace = self._without_containers().copy()
         try:
             waiting = conmon.prepare(
                 self.paths, container.id, conmon.make_bundle(self.paths, container.id), driver,
                 tty=container.spec.tty, stdin=container.spec.stdin, log=self.paths.log(container.id),
-                leave_stdin_open=container.spec.tty, log_limit=self.log_limit, inside=namespace.do)
+                leave_stdin_open=container.spec.tty, log_limit=self.log_limit)
             with ExitStack() as unless_it_runs:
                 unless_it_runs.callback(waiting.abandon)
                 # conmon comes up meanwhile.
                 merged = rootfs.mount_rootfs(
                     self.paths, container.id, descriptors, generations, self._ids(container), verdict)
-                rootfs.show(merged, namespace)
                 conmon.write_bundle(self.paths, container.id, self._config(container, image, merged))
                 self.watcher.adopt(container.id, waiting.ready())
                 connection = waiting.attach() if attach else None
                 if connection is not None:
                     unless_it_runs.callback(connection.close)
                 # It need not last before the outcome is journalled, and the runtime takes its time.
-                held = conmon.run(waiting, verdict, lambda: self._keep(container, generations[-1]))
+                with self._apart(container.id) as namespace:
+                    held = conmon.run(
+                        waiting, verdict, lambda: self._keep(container, generations[-1]), namespace)
                 unless_it_runs.pop_all()
         finally:
-            namespace.close()
             for descriptor in descriptors:
                 os.close(descriptor)
         return Launched(held.container_pid, None if connection is None else connection.detach())
 
-    def _without_containers(self) -> MountNamespace:
-        """Where a runtime is started: the mounts of other containers would only keep it busy."""
-        with self._quiet_lock:
-            if self._quiet is None:
-                self._quiet = rootfs.host_without_containers(self.paths)
-            return self._quiet
+    @contextmanager
+    def _apart(self, *containers: str) -> Iterator[str | None]:
+        """Path of the mount namespace in which a runtime is started; None where few containers run.
+
+        The mounts of others would only keep it busy, but to enter a namespace takes its time, too.
+        """
+        if len(os.listdir(self.paths.run / "c")) <= _FEW:
+            yield None
+            return
+        namespace = rootfs.without_others(self.paths, *containers)
+        try:
+            yield namespace.path
+        finally:
+            namespace.close()
 
     def watch(self, container: ContainerState) -> None:
         """Hear of the end of a living process that an earlier incarnation of the engine started."""
@@ -316,9 +318,10 @@ class KernelWorld:
             environment={**self._environment(container), **request.environment}, facts=self.facts,
             workdir=request.workdir)
         self._forget_unasked()
-        handle = conmon.exec_(
-            self.paths, container.id, session, process, self.driver, tty=request.tty, stdin=request.stdin,
-            attach=attach, inside=self._without_containers().do)
+        with self._apart() as namespace:
+            handle = conmon.exec_(
+                self.paths, container.id, session, process, self.driver, tty=request.tty,
+                stdin=request.stdin, attach=attach, namespace=namespace)
         if handle.attach is None:
             handle.close()  # detached: nobody will ask for its end
             return None

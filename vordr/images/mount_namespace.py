@@ -1,12 +1,11 @@
-"""Mount namespaces in which programs are started that shall not see the mounts of every container.
+"""A mount namespace to start a runtime in that shall not see the mounts of every container.
 
-An OCI runtime reads ``/proc/self/mountinfo`` again and again, and takes down in each new container what the
-host has mounted: both grow with the containers that run, if it is started in the host's own namespace
-(decision 0039). A namespace here has what the host mounts, now and later (slave propagation,
-mount_namespaces(7)), less the folder that the containers are mounted below.
+An OCI runtime reads ``/proc/self/mountinfo`` again and again, and takes down in each new container what it
+saw mounted: both grow with the containers that run, if it is started in the host's own namespace (decision
+0039).
 
-A thread enters one and no other thread does: unshare(2) and setns(2) act on the calling thread, once it has
-working directory and root of its own (CLONE_FS).
+A thread makes one, and no other thread is in it: unshare(2) acts on the calling thread, once it has working
+directory and root of its own (CLONE_FS).
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -25,48 +25,38 @@ T = TypeVar("T")
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _CLONE_FS: Final = 0x200
 _CLONE_NEWNS: Final = 0x20000
-_OWN: Final = "/proc/thread-self/ns/mnt"
 
 
 class MountNamespace:
-    """A mount namespace that lives as long as its descriptor here, and whoever was started in it."""
+    """A mount namespace that lives as long as its descriptor here, and whoever is in it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._open = True
 
     @classmethod
-    def of_the_host_without(cls, hidden: Path) -> MountNamespace:
-        """A copy of this thread's namespace, to which the host's later mounts come, too; what is mounted at
-        ``hidden`` and below is not in it. Raises OSError."""
+    def of_the_host_without(cls, hidden: Path, but: Iterable[Path] = ()) -> MountNamespace:
+        """What this thread's namespace has now, less what is mounted at ``hidden`` and below, ``but`` for
+        these mounts. Nothing that is mounted later comes to it, and nothing goes back. Raises OSError."""
+        with ExitStack() as stack:
+            kept = [(stack.enter_context(mountapi.closing(mountapi.clone_tree(str(place)))), place)
+                    for place in but]
 
-        def make() -> MountNamespace:
-            _unshare(_CLONE_FS | _CLONE_NEWNS)
-            mountapi.set_slaves("/")
-            while mountapi.detach(str(hidden)):
-                pass
-            return cls(_own())
+            def make() -> MountNamespace:
+                _unshare(_CLONE_FS | _CLONE_NEWNS)
+                mountapi.set_all_private("/")
+                while mountapi.detach(str(hidden)):
+                    pass
+                for mount, place in kept:
+                    mountapi.attach(mount, str(place))
+                return cls(os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
 
-        return _on_a_thread(make)
+            return _on_a_thread(make)
 
-    def copy(self) -> MountNamespace:
-        """Another one with the same mounts, where what is mounted from now on is in that one alone."""
-
-        def make() -> MountNamespace:
-            self._enter()
-            _unshare(_CLONE_NEWNS)
-            return MountNamespace(_own())
-
-        return _on_a_thread(make)
-
-    def do(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives, done by a thread in this namespace; programs that it starts are in it, too."""
-
-        def inside() -> T:
-            self._enter()
-            return work()
-
-        return _on_a_thread(inside)
+    @property
+    def path(self) -> str:
+        """By which other processes of this user enter it, while it is open here."""
+        return f"/proc/{os.getpid()}/fd/{self._descriptor}"
 
     def close(self) -> None:
         """Let go of it; idempotent."""
@@ -74,24 +64,11 @@ class MountNamespace:
             self._open = False
             os.close(self._descriptor)
 
-    def _enter(self) -> None:
-        _unshare(_CLONE_FS)
-        if _libc.setns(self._descriptor, _CLONE_NEWNS) != 0:
-            _fail("setns")
-
-
-def _own() -> int:
-    return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
-
 
 def _unshare(flags: int) -> None:
     if _libc.unshare(flags) != 0:
-        _fail("unshare")
-
-
-def _fail(what: str) -> None:
-    code = ctypes.get_errno()
-    raise OSError(code, f"{what}: {os.strerror(code)}")
+        code = ctypes.get_errno()
+        raise OSError(code, f"unshare: {os.strerror(code)}")
 
 
 def _on_a_thread(work: Callable[[], T]) -> T:

@@ -48,7 +48,6 @@ MS_NODEV: Final = 4
 _MNT_DETACH: Final = 2
 _UMOUNT_NOFOLLOW: Final = 8
 _MS_PRIVATE: Final = 1 << 18
-_MS_SLAVE: Final = 1 << 19
 _MS_REC: Final = 1 << 14
 
 _FS_IOC_GETFLAGS: Final = 0x80086601
@@ -124,11 +123,11 @@ def set_private(mount: int) -> None:
     _setattr(mount, propagation=_MS_PRIVATE)
 
 
-def set_slaves(target: str) -> None:
-    """The mount at ``target`` and all below it receive mount events, and send none any more."""
-    if _libc.mount(None, os.fsencode(target), None, ctypes.c_ulong(_MS_REC | _MS_SLAVE), None) != 0:
+def set_all_private(target: str) -> None:
+    """As :func:`set_private`, the mount at ``target`` and all below it."""
+    if _libc.mount(None, os.fsencode(target), None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None) != 0:
         code = ctypes.get_errno()
-        raise OSError(code, f"mount --make-rslave {target}: {os.strerror(code)}")
+        raise OSError(code, f"mount --make-rprivate {target}: {os.strerror(code)}")
 
 
 def is_mount_point(path: str) -> bool:

@@ -2,7 +2,7 @@
 
 Everything is mounted below ``run/c/<id>``, and ``run/c`` is bound onto itself with private propagation. So no
 mount of a container shows in any other mount namespace that shares the host's, and all of them together can
-be left out of one by taking off that bind (:func:`host_without_containers`).
+be left out of one by taking off that bind (:func:`without_others`).
 
 Each layer is mounted by the descriptor that was checked against its seal, never by its path. Whose id 0 in
 the layer is the container's root is said by an idmapped mount, so one sealed file serves every container's
@@ -109,24 +109,16 @@ def _detach(folder: Path) -> None:
         pass
 
 
-def host_without_containers(paths: Paths) -> MountNamespace:
-    """A mount namespace with what the host mounts, and with no container's root file system.
+def without_others(paths: Paths, *containers: str) -> MountNamespace:
+    """A mount namespace with what the host mounts, and of the containers with the root file systems of these.
 
     Raises RuntimeFailed with the kernel's words.
     """
     try:
-        return MountNamespace.of_the_host_without(paths.run / "c")
+        return MountNamespace.of_the_host_without(
+            paths.run / "c", but=[merged_folder(paths, container) for container in containers])
     except OSError as error:
         raise RuntimeFailed(f"cannot make a mount namespace: {error.strerror}") from error
-
-
-def show(merged: Path, namespace: MountNamespace) -> None:
-    """Mount what is mounted at ``merged`` in ``namespace``, too. Raises RuntimeFailed."""
-    try:
-        with mountapi.closing(mountapi.clone_tree(str(merged))) as mount:
-            namespace.do(lambda: mountapi.attach(mount, str(merged)))
-    except OSError as error:
-        raise RuntimeFailed(f"cannot show a root file system to its runtime: {error.strerror}") from error
 
 
 def leave(paths: Paths) -> None:

@@ -32,7 +32,7 @@ from vordr.model.paths import Paths
 from vordr.model.verdict import Verdict
 from vordr.runtime import cgroups
 from vordr.runtime.attach import attach_to
-from vordr.runtime.command import CLEAN_ENVIRONMENT, last_line
+from vordr.runtime.command import CLEAN_ENVIRONMENT, find, last_line
 from vordr.runtime.driver import Driver
 from vordr.runtime.failures import runtime_error
 from vordr.runtime.identifiers import check_id, check_session
@@ -49,18 +49,10 @@ _LISTENS_S: Final = 0.0005
 _SHELL: Final = "/bin/sh"
 # conmon calls it as `RUNTIME … create --bundle … ID`: the words that _Go and _runtime give come before.
 _WHEN_TOLD: Final = (
-    'read -r told <"$0" && [ "$told" = "$1" ] || exit 1; '
-    'program=$2 root=$3; shift 4; exec "$program" "$root" run --detach "$@"'
+    'read -r told enter <"$0" && [ "$told" = "$1" ] || exit 1; '
+    'program=$2 root=$3; shift 4; '
+    'exec ${enter:+nsenter "--mount=$enter" --} "$program" "$root" run --detach "$@"'
 )
-
-
-Inside = Callable[[Callable[[], "subprocess.Popen[bytes]"]], "subprocess.Popen[bytes]"]
-"""Calls what starts a program, on a thread that is in the mount namespace which the program shall be in."""
-
-
-def here(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """In our own."""
-    return start()
 
 
 @dataclass(frozen=True)
@@ -202,7 +194,8 @@ class Waiting:
 
 
 class _Go:
-    """The word on which conmon's runtime starts: a line that only the one who made this can write.
+    """The word on which conmon's runtime starts, and the mount namespace in which, by its path or empty: a
+    line that only the one who made this can write.
 
     The runtime's launcher opens our end of the pipe by /proc/PID/fd, so no descriptor is inherited into the
     container, and reads its end when we die. The token keeps it from taking another file for ours, should
@@ -219,8 +212,8 @@ class _Go:
         """Where the launcher reads, and what it must find there."""
         return f"/proc/{os.getpid()}/fd/{self._reader}", self._token
 
-    def say(self) -> None:
-        os.write(self._writer, f"{self._token}\n".encode())
+    def say(self, namespace: str) -> None:
+        os.write(self._writer, f"{self._token} {namespace}\n".encode())
 
     def close(self) -> None:
         if self._open:
@@ -240,14 +233,12 @@ def prepare(
     log: Path,
     leave_stdin_open: bool = False,
     log_limit: int = LOG_LIMIT,
-    inside: Inside = here,
 ) -> Waiting:
     """Start a conmon for the container, which waits for :func:`run`; meanwhile the bundle can be filled.
 
     ``log_limit`` in bytes: beyond it the log begins anew, so that no container fills the journal's disk.
     ``stdin`` without ``tty`` opens a pipe, closed when the first attached client goes unless
-    ``leave_stdin_open``; without it the process reads /dev/null. Conmon and the runtime are started by way of
-    ``inside``, and in the mount namespace that this leads to. Raises RuntimeFailed.
+    ``leave_stdin_open``; without it the process reads /dev/null. Raises RuntimeFailed.
     """
     check_id(container)
     for folder in (paths.exits, log.parent, paths.runtime_state):
@@ -265,7 +256,7 @@ def prepare(
         *(("--leave-stdin-open",) if leave_stdin_open else ()),
     ]
     try:
-        process, gate = _start(paths, container, words, sync, None, inside)
+        process, gate = _start(paths, container, words, sync, None)
         os.close(gate)
         return Waiting(container, bundle, process, sync, go)
     except BaseException:
@@ -275,12 +266,14 @@ def prepare(
 
 
 def run(
-    waiting: Waiting, verdict: Verdict, meanwhile: Callable[[], object] = lambda: None
+    waiting: Waiting, verdict: Verdict, meanwhile: Callable[[], object] = lambda: None,
+    namespace: str | None = None,
 ) -> ConmonHandle:
     """Let the container's process run: one ``runc run --detach`` by the waiting conmon (decision 0029).
 
     Connect :meth:`Waiting.attach` before, and no output is lost. ``meanwhile`` is called while the runtime
-    is at work; what it raises ends the conmon. Raises TypeError without a Verdict,
+    is at work; what it raises ends the conmon. ``namespace`` is the path of the mount namespace in which the
+    runtime is started, None for our own. Raises TypeError without a Verdict,
     CommandNotFound and ExecFailed for the command, RuntimeFailed with the runtime's words. On an error
     nothing runs; :func:`cleanup.reap` removes what was made.
     """
@@ -288,7 +281,7 @@ def run(
         if not isinstance(verdict, Verdict):
             raise TypeError("a process starts only with the gatekeeper's Verdict")
         keeper = waiting.ready()
-        waiting._go.say()
+        waiting._go.say(namespace or "")
         meanwhile()
         return ConmonHandle(keeper, _container_pid(waiting._sync, "run"))
     except BaseException:
@@ -308,13 +301,13 @@ def exec_(
     tty: bool,
     stdin: bool,
     attach: bool,
-    inside: Inside = here,
+    namespace: str | None = None,
 ) -> ExecHandle:
     """Run ``process`` (:func:`ociconfig.process_for_exec`) in a running container, under a conmon of its own.
 
     With ``attach`` the socket is connected before the command starts, so no output is lost; without it nobody
-    keeps the output. ``inside`` is that of :func:`prepare`. Raises as :func:`run`, and ContainerStopped when
-    it is cleaned up meanwhile.
+    keeps the output. ``namespace`` is that of :func:`run`. Raises as :func:`run`, and ContainerStopped
+    when it is cleaned up meanwhile.
     """
     folder = exec_folder(paths, container, session)
     sync = LinePipe()
@@ -325,13 +318,13 @@ def exec_(
         folder.mkdir(mode=0o700)
         _write_private(folder / "process.json", process)
         words = [
-            *_words(driver, container, session, folder, _runtime(driver)),
+            *_words(driver, container, session, folder, (*_entering(namespace), *_runtime(driver))),
             "--log-path", "null",
             "--exec", "--exec-process-spec", str(folder / "process.json"),
             *(("--exec-attach",) if attach else ()),
             *(("-t",) if tty else ("-i",) if stdin else ()),
         ]
-        connection = _launch(paths, container, words, sync, folder if attach else None, inside)
+        connection = _launch(paths, container, words, sync, folder if attach else None)
         pid = _container_pid(sync, "exec")
         return ExecHandle(session, _read_pid(folder / CONMON_PIDFILE), pid, connection, sync)
     except BaseException as error:
@@ -411,12 +404,17 @@ def _words(
     ]
 
 
+def _entering(namespace: str | None) -> tuple[str, ...]:
+    """The words that put the program after them into a mount namespace: nsenter(1)."""
+    return () if namespace is None else (str(find("nsenter")), f"--mount={namespace}", "--")
+
+
 def _runtime(driver: Driver) -> tuple[str, str]:
     return str(driver.program), f"--root={driver.state_root}"
 
 
 def _launch(
-    paths: Paths, container: str, words: Sequence[str], sync: LinePipe, attach: Path | None, inside: Inside
+    paths: Paths, container: str, words: Sequence[str], sync: LinePipe, attach: Path | None
 ) -> socket.socket | None:
     """Start an exec's conmon; with ``attach`` connect to the socket it opens in that folder.
 
@@ -425,7 +423,7 @@ def _launch(
     ready = None if attach is None else LinePipe()
     gate = -1
     try:
-        process, gate = _start(paths, container, words, sync, ready, inside)
+        process, gate = _start(paths, container, words, sync, ready)
         _reap_starter(process)
         if attach is None or ready is None:
             return None
@@ -446,8 +444,7 @@ def _launch(
 
 
 def _start(
-    paths: Paths, container: str, words: Sequence[str], sync: LinePipe, ready: LinePipe | None,
-    inside: Inside,
+    paths: Paths, container: str, words: Sequence[str], sync: LinePipe, ready: LinePipe | None
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start conmon, move it into its group and open its gate: its first process, which forks and ends, and
     the end of the gate to write to again or to close."""
@@ -455,11 +452,10 @@ def _start(
     pipes = {"_OCI_STARTPIPE": gate_reader, "_OCI_SYNCPIPE": sync.writer,
              **({"_OCI_ATTACHPIPE": ready.writer} if ready is not None else {})}
     try:
-        environment = {**CLEAN_ENVIRONMENT, **_tmpdir(paths), **{k: str(v) for k, v in pipes.items()}}
-        process = inside(lambda: subprocess.Popen(
-            list(words), env=environment, cwd="/", umask=0o022, start_new_session=True,
-            pass_fds=tuple(pipes.values()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE))
+        process = subprocess.Popen(
+            list(words), env={**CLEAN_ENVIRONMENT, **_tmpdir(paths), **{k: str(v) for k, v in pipes.items()}},
+            cwd="/", umask=0o022, start_new_session=True, pass_fds=tuple(pipes.values()),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             sync.close_writer()
             if ready is not None:
