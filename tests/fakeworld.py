@@ -175,6 +175,11 @@ class FakeWorld:
                     if place.process is not None and place.process.paused and TERM in place.process.signals
                     and self.obeys}
 
+    def alive(self) -> set[str]:
+        """Containers that have a process."""
+        with self.lock:
+            return {ident for ident, place in self.places.items() if place.process is not None}
+
     def tell(self, container: str, exit: Exit) -> None:
         """Say that a process ended, once more or for the first time."""
         for listener in self._listeners:

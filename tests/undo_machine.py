@@ -198,9 +198,10 @@ class Sides:
     def _wait_for_ends(self) -> None:
         def quiet() -> bool:
             assert not self._absorb()
-            thawed = {ident for ident in self.signalled - self._signalled()
-                      if (box := self.model.boxes().get(ident)) and box.state in ALIVE}
-            return not self.ended and not self.leaving and not thawed
+            boxes, alive = self.model.boxes(), self.whole.world.alive()
+            dead = {ident for ident in self.signalled & boxes.keys()
+                    if boxes[ident].state in ALIVE and ident.partition("/")[2] not in alive}
+            return not self.ended and not self.leaving and not dead
 
         eventually(quiet, f"the ends of {self.ended}, and the removals of {self.leaving}")
         self.signalled = self._signalled()
