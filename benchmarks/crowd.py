@@ -17,7 +17,7 @@ def measure(host: Host, runs: int) -> list[Figure]:
                   environment=services["crowded"])
     took: dict[str, dict[str, list[float]]] = {
         words[0]: {name: [] for name in services} for words in _COMMANDS}
-    for name, environment in services.items():
+    for environment in services.values():
         host.call(VORDR, "run", "-d", "--name", "live", "demo", "sleep", "1000000", environment=environment)
     for _ in range(runs):
         for words in _COMMANDS:

@@ -40,6 +40,7 @@ STANDING = 300
 STARTS = 5
 _TOGETHER = 64
 _BULK = 64 << 20
+_QUIET_S = 5.0
 
 
 def build(folder: Path, records: int, standing: int) -> Paths:
@@ -61,10 +62,23 @@ def build(folder: Path, records: int, standing: int) -> Paths:
     finally:
         gc.enable()
         store.close()
-    whole: Any = plyvel.DB(str(paths.journal))
-    whole.compact_range()  # as one that grew slowly has been all along
-    whole.close()
+    _settle(paths)
     return paths
+
+
+def _settle(paths: Paths) -> None:
+    """Compact the journal, as one that grew slowly has been all along, and wait until LevelDB has moved down
+    what compacting left too much of on a level: it would go on with that at every start, by a thread of its
+    own, until the service is closed."""
+    whole: Any = plyvel.DB(str(paths.journal))
+    try:
+        whole.compact_range()
+        before = None
+        while before != (before := [whole.get_property(f"leveldb.num-files-at-level{level}".encode())
+                                    for level in range(7)]):
+            time.sleep(_QUIET_S)
+    finally:
+        whole.close()
 
 
 def _append(store: JournalStore, groups: Iterable[Any]) -> None:
