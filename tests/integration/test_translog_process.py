@@ -20,8 +20,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 from log_world import KIND, SUBJECT, envelope, request
+from real_world import instance
 
 from vordr.formats.signature import PublicKey, Suite
+from vordr.gatekeeper import trust
 from vordr.gatekeeper.init import trust_init
 from vordr.gatekeeper.log_client import RemoteLog
 from vordr.gatekeeper.seen import NOTHING_SEEN
@@ -146,6 +148,28 @@ def test_it_serves_a_log_of_trust_init_with_its_key(tmp_path: Path) -> None:
         assert told["log"] == "box-log-a"
         log = TrustedLog("box-log-a", "Ada", store.logs[0].public, told["address"])
         assert RemoteLog(log).submit(envelope(0), SUBJECT, KIND, now_us(), NOTHING_SEEN).index == 0
+
+
+def test_what_is_packed_and_adopted_is_in_the_logs_of_others_too_and_not_made_where_one_does_not_answer(
+    folder: Path,
+) -> None:
+    with instance() as world:
+        with serving("--listen", "127.0.0.1:0", folder) as (_, told):
+            others = remote(told).log
+            trust.save(trust.add_log(trust.load(world.paths.trust_store), others, now_us()),
+                       world.paths.trust_store)
+            package = world.pack()
+            assert RemoteLog(others).newest(NOTHING_SEEN, now_us())[0].size == 2, "provenance and SBOM"
+            assert world.vordr("run", "--rm", str(package), "echo", "logged").out == "logged\n"
+            world.vordr("adopt", "--name", "own", str(world.home / "rootfs"))
+            assert RemoteLog(others).newest(NOTHING_SEEN, now_us())[0].size == 4
+        assert world.vordr("run", "--rm", "own", "echo", "offline").out == "offline\n"
+        before = len(world.json("history")["acts"])
+        refused = world.vordr("pack", str(world.home / "rootfs"), "again.ctp", "--name", "again", code=20)
+        assert "log-n" in refused.err and "does not answer" in refused.err
+        assert not (world.home / "again.ctp").exists()
+        assert not [act for act in world.json("history")["acts"][:-before or None]
+                    if act["act"] == "pack" and act["status"] == "committed"]
 
 
 @pytest.mark.parametrize("words, wrong", [

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from vordr.formats.signature import PrivateKey
 from vordr.gatekeeper import sbom
 from vordr.gatekeeper.attest import make_bundle
+from vordr.gatekeeper.logs import Log
 from vordr.gatekeeper.sbom import OpenBlob
 from vordr.gatekeeper.statements import ADOPT_BUILD, Act
 from vordr.gatekeeper.subject import read_manifest, subject_of
-from vordr.gatekeeper.translog import LocalLog
 
 
 def attest(
     manifest: bytes, config: bytes, *, name: str, source: str, signers: Sequence[PrivateKey],
-    logs: Sequence[LocalLog], now_us: int, open_blob: OpenBlob | None = None,
+    logs: Sequence[Log], now_us: int, open_blob: OpenBlob | None = None,
     clock: Callable[[], int] | None = None,
 ) -> bytes:
     """The bundle that adopts the image with these manifest and config bytes.

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vordr.formats import canonical, dsse
-from vordr.formats.digests import sha256_digest
 from vordr.formats.signature import PrivateKey
 from vordr.formats.times import format_rfc3339
 from vordr.gatekeeper import bundle as bundles
 from vordr.gatekeeper import schema, statements
+from vordr.gatekeeper.logs import Log
 from vordr.gatekeeper.sbom import Inventory
 from vordr.gatekeeper.statements import PROVENANCE, SPDX, Act
 from vordr.gatekeeper.steps import FEWEST_LOGS
 from vordr.gatekeeper.subject import Subject
-from vordr.gatekeeper.translog import LocalLog
 from vordr.model.errors import UsageError
 
 
@@ -27,11 +26,12 @@ def sign(payload: bytes, signers: Sequence[PrivateKey]) -> dsse.Envelope:
 
 def make_bundle(
     subject: Subject, act: Act, inventory: Inventory, *, signers: Sequence[PrivateKey],
-    logs: Sequence[LocalLog],
+    logs: Sequence[Log],
 ) -> bytes:
     """Provenance and SPDX document on ``subject``, signed by every signer, in every log: the bundle's bytes.
 
-    Raises UsageError: no signer, a signer twice, or fewer than two distinct logs; StateError: a log failed.
+    Raises UsageError: no signer, a signer twice, or fewer than two distinct logs; and as
+    :meth:`~vordr.gatekeeper.logs.Log.submit`, where a log does not take a statement in.
     """
     if not signers or len({key.public.key_id for key in signers}) < len(signers):
         raise UsageError("an attestation needs signers, each of them once")
@@ -43,12 +43,8 @@ def make_bundle(
     envelopes, entries = [], []
     for kind, predicate in predicates:
         envelope = sign(statements.statement(subject, act.name, kind, predicate), signers)
-        digest = sha256_digest(envelope.pae())
         envelopes.append(envelope.to_json())
-        for log in logs:
-            entry = log.append(attestation=digest, subject=subject.manifest, predicate_type=kind,
-                               now_us=act.ended)
-            entries.append(entry.to_json())
+        entries += [log.submit(envelope, subject.manifest, kind, act.ended).to_json() for log in logs]
     return assemble(envelopes, entries, act.ended)
 
 

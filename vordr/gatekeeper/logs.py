@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from vordr.formats.digests import sha256_digest
 from vordr.formats.dsse import Envelope
 from vordr.gatekeeper import seen as sights
 from vordr.gatekeeper.log_client import RemoteLog, remote_logs
 from vordr.gatekeeper.logproof import LogEntry
 from vordr.gatekeeper.seen import Seen
-from vordr.gatekeeper.translog import LocalLog, local_logs
+from vordr.gatekeeper.translog import local_logs
 from vordr.gatekeeper.trust import TrustStore
 from vordr.model.paths import Paths
 
@@ -31,20 +30,6 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True)
-class _Own:
-    log: LocalLog
-
-    @property
-    def id(self) -> str:
-        return self.log.id
-
-    def submit(self, envelope: Envelope, subject: str, predicate_type: str, now_us: int) -> LogEntry:
-        return self.log.append(
-            attestation=sha256_digest(envelope.pae()), subject=subject, predicate_type=predicate_type,
-            now_us=now_us)
-
-
-@dataclass(frozen=True)
 class _Others:
     log: RemoteLog
     seen: Seen
@@ -61,7 +46,7 @@ def logs_of(paths: Paths, trust: TrustStore, passphrase: str | None = None) -> t
     """All unrevoked logs of the trust store that can be submitted to; one that this root folder runs is not
     asked over the network. Raises as :func:`~vordr.gatekeeper.translog.local_logs`, and TrustStoreInvalid:
     what was seen of logs is damaged."""
-    own = tuple(_Own(log) for log in local_logs(paths, trust, passphrase))
+    own = local_logs(paths, trust, passphrase)
     ids = {log.id for log in own}
     known = sights.load(paths.seen)
     return (*own, *(_Others(log, known) for log in remote_logs(trust) if log.id not in ids))

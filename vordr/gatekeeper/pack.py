@@ -15,11 +15,11 @@ from vordr.gatekeeper import sbom, ustar
 from vordr.gatekeeper.attest import make_bundle
 from vordr.gatekeeper.checked import CheckedStream
 from vordr.gatekeeper.label import Label
+from vordr.gatekeeper.logs import Log
 from vordr.gatekeeper.outfile import whole_or_absent
 from vordr.gatekeeper.package import write_ctp
 from vordr.gatekeeper.statements import PACK_BUILD, PACKER, Act, Material
 from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Blob, read_manifest, subject_of
-from vordr.gatekeeper.translog import LocalLog
 from vordr.model.errors import ImageUnreadable
 
 Progress = Callable[[str, int, int | None], None]
@@ -51,7 +51,7 @@ class Origin:
 
 def pack(
     layout: Path, manifest_digest: str, output: Path, *, signers: Sequence[PrivateKey],
-    logs: Sequence[LocalLog], source: str, name: str, now_us: int, progress: Progress = _silent,
+    logs: Sequence[Log], source: str, name: str, now_us: int, progress: Progress = _silent,
     origin: Origin | None = None, clock: Callable[[], int] | None = None,
 ) -> Packed:
     """Write the image ``manifest_digest`` of the OCI layout folder ``layout`` to ``output`` as a .ctp.

@@ -28,6 +28,8 @@ from typing import BinaryIO, Final, NamedTuple
 from vordr.formats import checkpoint as checkpoints
 from vordr.formats import merkle, note
 from vordr.formats.checkpoint import Checkpoint
+from vordr.formats.digests import sha256_digest
+from vordr.formats.dsse import Envelope
 from vordr.formats.errors import FormatError
 from vordr.formats.signature import PrivateKey
 from vordr.formats.times import format_rfc3339, parse_rfc3339
@@ -119,6 +121,11 @@ class LocalLog:
             self._offset += _HEAD + len(entry)
             durable.replace(self._folder / "checkpoint", _note(self.id, self._frontier, self._key))
             return self._proof(index, leaf, time, now_us)
+
+    def submit(self, envelope: Envelope, subject: str, predicate_type: str, now_us: int) -> LogEntry:
+        """As :meth:`vordr.gatekeeper.logs.Log.submit`: what its own host attests is taken in as it is."""
+        return self.append(attestation=sha256_digest(envelope.pae()), subject=subject,
+                           predicate_type=predicate_type, now_us=now_us)
 
     def head(self, now_us: int) -> SignedHead:
         """The tree of this moment, signed as of ``now_us``. Raises StateError."""

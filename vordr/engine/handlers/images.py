@@ -25,10 +25,10 @@ from vordr.gatekeeper.adopt import attest
 from vordr.gatekeeper.bundle import LARGEST_BUNDLE
 from vordr.gatekeeper.checked import CheckedStream
 from vordr.gatekeeper.keys import OPERATOR, KeyRing
+from vordr.gatekeeper.logs import logs_of
 from vordr.gatekeeper.outfile import whole_or_absent
 from vordr.gatekeeper.pack import pack as pack_layout
 from vordr.gatekeeper.subject import LARGEST_DOCUMENT
-from vordr.gatekeeper.translog import local_logs
 from vordr.images.local_layout import import_layout, open_layout, read_file
 from vordr.images.rootfs_tar import DEFAULT_CONFIG
 from vordr.model import answers, arguments
@@ -80,7 +80,7 @@ def pack(host: Host, call: Call, args: arguments.PackArgs) -> Reply:
     trusted = host.gatekeeper.trusted()
     full_name(args.name)
     signer = KeyRing(host.paths).load(OPERATOR, args.passphrase)
-    logs = local_logs(host.paths, trusted.store)
+    logs = logs_of(host.paths, trusted.store)
     made: list[Any] = []
     began = host.now_us()
     invocation = uuid7(began // 1000, os.urandom(10))
@@ -179,7 +179,7 @@ def _vouch(
     return attest(
         host.store.read(image.manifest, LARGEST_DOCUMENT),
         host.store.read(image.config_digest, LARGEST_DOCUMENT),
-        name=name, source=source, signers=[signer], logs=local_logs(host.paths, trusted.store),
+        name=name, source=source, signers=[signer], logs=logs_of(host.paths, trusted.store),
         now_us=host.now_us(), open_blob=_opener(host), clock=host.now_us)
 
 
