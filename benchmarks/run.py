@@ -33,6 +33,7 @@ import memory  # noqa: E402
 import parallel  # noqa: E402
 import record  # noqa: E402
 import records  # noqa: E402
+import verification  # noqa: E402
 from figures import Figure, table  # noqa: E402
 from host import Host  # noqa: E402
 
@@ -74,6 +75,7 @@ _SECTIONS: dict[str, Section] = {
     "inside": inside.measure,
     "memory": memory.measure,
     "crowd": crowd.measure,
+    "verify": verification.measure,
 }
 _TITLES = {
     "journal": "durable appends, µs a record",
@@ -82,6 +84,7 @@ _TITLES = {
     "inside": "inside the engine, one run --rm",
     "memory": "memory of the service",
     "crowd": "beside running containers",
+    "verify": "verification",
     "audit": "a long history, processor time",
     "start": "start of the service",
 }
@@ -103,7 +106,7 @@ def main() -> None:
     found: dict[str, Sequence[Figure]] = {}
     host = Host(folder)
     try:
-        if set(wanted) & {"commands", "parallel", "memory", "crowd"}:
+        if set(wanted) & {"commands", "parallel", "memory", "crowd", "verify"}:
             host.prepare()
         for name, measure in wanted.items():
             found[name] = measure(host, asked.runs)
