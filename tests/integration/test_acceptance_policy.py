@@ -14,8 +14,8 @@ from referrers_world import tagged
 from registry_world import Registry, registry
 
 from vordr.images.layout import OCI_MANIFEST
-from vordr.images.progress import silent
 from vordr.images.rootfs_tar import DEFAULT_CONFIG, make_layout
+from vordr.model.progress import silent
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from gatekeeper_host import NOW, Host, layer, make_host, make_layout, shared
 
-from vordr.gatekeeper import adopt, schema
+from vordr.gatekeeper import adopt, package, schema
 from vordr.gatekeeper.bundle import parse
 from vordr.gatekeeper.decide import decide
 from vordr.gatekeeper.label import Label, parse_label
@@ -80,6 +80,16 @@ def test_blobs_that_nobody_reads_are_checked_all_the_same(host: Host, tmp_path: 
     with opened(packed.path) as reader, pytest.raises(ImageUnreadable, match="do not have the digest"):
         for _ in reader.blobs():
             pass
+
+
+def test_progress_counts_every_byte_once(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "_TELL_EVERY", 1)
+    told: list[tuple[str, int, int | None]] = []
+    with opened(pack_it(host, tmp_path).path) as reader:
+        sizes = [len(stream.read()) for _, _, stream in reader.blobs(lambda *now: told.append(now), "copy")]
+    assert told[-1] == ("copy", sum(sizes), sum(sizes)) and len(told) >= len(sizes)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert {total for _, _, total in told} == {sum(sizes)}
 
 
 def test_package_can_be_read_from_a_pipe(host: Host, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from vordr.images.seal import seal_layer
 from vordr.images.store import ImageStore
 from vordr.model.errors import ImageUnreadable, VerificationRejected
 from vordr.model.paths import Paths
+from vordr.model.progress import Progress, silent
 from vordr.model.records import Step
 from vordr.model.state import ImageState, Seal
 from vordr.model.verdict import Verdict
@@ -34,13 +35,6 @@ _MOST_REMEMBERED: Final = 64
 """Packages whose small members are kept in memory."""
 _LARGEST_REMEMBERED: Final = 1 << 20
 """Bytes of the bundle of one of them."""
-
-Progress = Callable[[str, int, int | None], None]
-
-
-def silent(phase: str, done: int, total: int | None) -> None:
-    """Progress that nobody watches."""
-
 
 Planned = tuple[tuple[Step, ...], dict[str, Work]]
 """Steps, and their work by ``operation subject``."""
@@ -125,8 +119,7 @@ class Library:
             return self._describe_steps(known, image, reader.bundle)
 
         if seen is None and self.known(image.manifest) is not None:
-            for digest, size, stream in reader.blobs():
-                progress(f"check {digest[7:19]}", size, None)
+            for _, _, stream in reader.blobs(progress):
                 stream.drain()
             self._remember(stamp, reader)
         return Incoming(image, steps, lambda: self._judge_package(reader))
@@ -176,12 +169,8 @@ class Library:
             reader = package()
             if reader.subject.manifest != image.manifest:
                 raise ImageUnreadable("the package was changed while it was read", remedy="run it again")
-            total = image.size
-            done = 0
-            for digest, size, stream in reader.blobs():
-                progress("copy", done, total)
+            for digest, size, stream in reader.blobs(progress, "copy"):
                 self.store.add(stream, digest, size)
-                done += size
             self.keep_bundle(reader.bundle)
             return Made(seals=self.seal(image, progress))
 

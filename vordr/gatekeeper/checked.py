@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Protocol, Self
 
 from vordr.model.errors import ImageUnreadable
@@ -16,18 +17,26 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+def _unheard(count: int) -> None:
+    pass
+
+
 class CheckedStream:
     """``size`` bytes of ``source``, hashed as they pass.
 
     The read that would deliver the last of them raises ImageUnreadable instead when their SHA-256 is not
-    ``digest``; so does a source that ends early. ``where`` names the bytes in errors.
+    ``digest``; so does a source that ends early. ``where`` names the bytes in errors; ``told`` hears how many
+    have passed, each time.
     """
 
-    def __init__(self, source: Readable, digest: str, size: int, where: str) -> None:
+    def __init__(
+        self, source: Readable, digest: str, size: int, where: str, told: Callable[[int], None] = _unheard
+    ) -> None:
         self._source = source
         self._digest = digest
         self._left = size
         self._where = where
+        self._told = told
         self._hash = hashlib.sha256()
         self._checked = False
 
@@ -40,6 +49,7 @@ class CheckedStream:
             raise ImageUnreadable(f"{self._where}: ends {self._left} bytes early")
         self._left -= len(data)
         self._hash.update(data)
+        self._told(len(data))
         if not self._left and not self._checked:
             if "sha256:" + self._hash.hexdigest() != self._digest:
                 raise ImageUnreadable(f"{self._where}: its bytes do not have the digest {self._digest}")

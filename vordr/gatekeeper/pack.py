@@ -21,13 +21,7 @@ from vordr.gatekeeper.package import write_ctp
 from vordr.gatekeeper.statements import PACK_BUILD, PACKER, Act, Material
 from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Blob, read_manifest, subject_of
 from vordr.model.errors import ImageUnreadable
-
-Progress = Callable[[str, int, int | None], None]
-"""(phase, done, total): phases are check, attest, write; bytes for check and write."""
-
-
-def _silent(phase: str, done: int, total: int | None) -> None:
-    pass
+from vordr.model.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class Origin:
 
 def pack(
     layout: Path, manifest_digest: str, output: Path, *, signers: Sequence[PrivateKey],
-    logs: Sequence[Log], source: str, name: str, now_us: int, progress: Progress = _silent,
+    logs: Sequence[Log], source: str, name: str, now_us: int, progress: Progress = silent,
     origin: Origin | None = None, clock: Callable[[], int] | None = None,
 ) -> Packed:
     """Write the image ``manifest_digest`` of the OCI layout folder ``layout`` to ``output`` as a .ctp.

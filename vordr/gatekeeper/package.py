@@ -34,6 +34,7 @@ from vordr.gatekeeper.subject import (
 )
 from vordr.gatekeeper.trust import ADOPTERS, BUILDERS, TrustStore
 from vordr.model.errors import ImageUnreadable, VerificationRejected
+from vordr.model.progress import Progress, silent
 
 LABEL: Final = "manifest.toml"
 BUNDLE: Final = "attestations/bundle.json"
@@ -45,10 +46,11 @@ INDEX: Final = "oci-layout/index.json"
 RELEASE_TYPE: Final = "application/vnd.vordr.ctp-release+json"
 LAYOUT_FILE: Final = b'{"imageLayoutVersion":"1.0.0"}'
 
+_TELL_EVERY: Final = 8 << 20
 _BLOBS: Final = "oci-layout/blobs/sha256/"
 _PROOF = re.compile(r"signatures/logs/(0|[1-9][0-9]{0,2})\.proof")
 _LIMITS: Final[Mapping[str, int]] = {
-    LABEL: 64 * 1024,
+    LABEL: 8 * 1024,  # twice what the longest name and packer need; why so tight: formats.toml
     BUNDLE: bundles.LARGEST_BUNDLE,
     SBOM: bundles.LARGEST_BUNDLE,
     PROVENANCE_VIEW: bundles.LARGEST_BUNDLE,
@@ -63,6 +65,20 @@ _FOLDERS: Final = frozenset(
         "oci-layout/blobs/sha256",
     }
 )
+
+
+class _Share:
+    """Tells ``progress`` of bytes that pass: at the beginning, at the end, and at every few MiB between."""
+
+    def __init__(self, progress: Progress, phase: str, total: int) -> None:
+        self._progress, self._phase, self._total = progress, phase, total
+        self._done = self._next = 0
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        if self._done >= min(self._next, self._total):
+            self._next = self._done + _TELL_EVERY
+            self._progress(self._phase, self._done, self._total)
 
 
 class CtpReader:
@@ -88,24 +104,30 @@ class CtpReader:
         if small[LAYOUT] != LAYOUT_FILE or small[INDEX] != index_file(self.manifest, self.label):
             raise ImageUnreadable(f"{LAYOUT} or {INDEX}: not those of an image {self.label.manifest} alone")
 
-    def blobs(self) -> Iterator[tuple[str, int, CheckedStream]]:
+    def blobs(
+        self, progress: Progress = silent, phase: str = "check"
+    ) -> Iterator[tuple[str, int, CheckedStream]]:
         """(digest, size, stream) of manifest, config, and each distinct layer, in the package's order.
 
-        To be run through once; what is left of a stream is read and checked before the next one comes. Raises
+        To be run through once; what is left of a stream is read and checked before the next one comes.
+        ``progress`` is called with ``phase``, the bytes read so far, and how many there are. Raises
         ImageUnreadable: other bytes than the digest's, a blob that the manifest does not name, one twice, one
         missing, or anything after the last.
         """
-        for document in (self.manifest, self.config):
-            digest = sha256_digest(document)
-            yield digest, len(document), CheckedStream(io.BytesIO(document), digest, len(document), digest)
         wanted = {layer.digest: layer for layer in self.layers}
         wanted.pop(self.subject.config, None)
+        documents = (self.manifest, self.config)
+        told = _Share(progress, phase, sum(map(len, documents)) + sum(one.size for one in wanted.values()))
+        for document in documents:
+            digest = sha256_digest(document)
+            yield digest, len(document), CheckedStream(
+                io.BytesIO(document), digest, len(document), digest, told)
         for member, content in self._files():
             digest = _blob_digest(member)
             layer = wanted.pop(digest, None)
             if layer is None or layer.size != member.size:
                 raise ImageUnreadable(f"{member.name}: not a layer of this image, twice, or of another size")
-            with CheckedStream(content, digest, member.size, member.name) as stream:
+            with CheckedStream(content, digest, member.size, member.name, told) as stream:
                 yield digest, member.size, stream
                 stream.drain()
         if wanted:
@@ -205,7 +227,10 @@ def views(parsed: Bundle) -> dict[str, bytes]:
         predicates = [one.predicate for one in parsed.attestations if one.predicate_type == kind]
         if len(predicates) != 1:
             raise ImageUnreadable(f"{BUNDLE}: has {len(predicates)} of {PREDICATES[kind]}, not one")
-        found[name] = view(predicates[0])
+        try:
+            found[name] = view(predicates[0])
+        except FormatError as error:
+            raise ImageUnreadable(f"{BUNDLE}: {PREDICATES[kind]}: {error}") from error
     for at, entry in enumerate(parsed.entries):
         found[f"signatures/logs/{at}.proof"] = canonical.dumps(entry.to_json())
     return found

@@ -12,11 +12,11 @@ from typing import Final
 from vordr.formats.digests import parse_digest
 from vordr.formats.errors import FormatError
 from vordr.images.layout import MAX_DOCUMENT, ImageContents, find_manifest, is_index, parse_image
-from vordr.images.progress import Progress, silent
 from vordr.images.rootfs_tar import DEFAULT_CONFIG, make_layout
 from vordr.images.skopeo import run_skopeo
 from vordr.images.store import ImageStore
 from vordr.model.errors import ImageNotFound, ImageUnreadable
+from vordr.model.progress import Progress, silent
 from vordr.model.state import ImageConfig
 
 _DEEPEST_INDEX: Final = 4

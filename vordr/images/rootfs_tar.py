@@ -21,9 +21,9 @@ import msgspec
 
 from vordr.formats import canonical
 from vordr.images.layout import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, host_architecture
-from vordr.images.progress import Progress
 from vordr.images.space import full_disk_is_space_exhausted
 from vordr.model.errors import ImageUnreadable
+from vordr.model.progress import Progress
 from vordr.model.state import ImageConfig
 
 DEFAULT_CONFIG: Final = ImageConfig(

@@ -25,12 +25,12 @@ from typing import Final
 import msgspec
 
 from vordr.images import mountapi, tree
-from vordr.images.progress import Progress, silent
 from vordr.images.space import full_disk_is_space_exhausted
 from vordr.images.store import ImageStore
 from vordr.images.unpack import DEFAULT_LIMITS, Limits, unpack
 from vordr.model.errors import LayerSpaceExhausted, RuntimeFailed, RuntimeNotFound, SealBroken
 from vordr.model.paths import Paths
+from vordr.model.progress import Progress, silent
 from vordr.model.state import Layer, Seal
 
 _UNFINISHED: Final = ".unsealed-"

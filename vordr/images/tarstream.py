@@ -97,7 +97,25 @@ def _header(read: Read) -> bytes | None:
     # POSIX sums unsigned bytes with the checksum's own field as spaces.
     if sum(block[:148]) + 8 * 32 + sum(block[156:]) != stored:
         raise TarInvalid("a header's checksum is wrong")
+    _check_fields(block)
     return block
+
+
+def _check_fields(block: bytes) -> None:
+    """Other readers stop, some of them silently, at a number that is none, also where it means nothing; and
+    they disagree about what may follow the fields that all know."""
+    places = {"mode": (100, 108), "uid": (108, 116), "gid": (116, 124), "mtime": (136, 148)}
+    posix, gnu = block[257:263] == b"ustar\0", block[257:265] == b"ustar  \0"
+    if posix or gnu:
+        places |= {"major": (329, 337), "minor": (337, 345)}
+    elif any(block[257:]):
+        raise TarInvalid("a header that is neither ustar nor older")
+    if posix and any(block[500:]):
+        raise TarInvalid("a header with more after its prefix (star's times)")
+    if gnu and any(block[345:]):
+        raise TarInvalid("a GNU header with more beyond the device numbers (times, a sparse map)")
+    for what, (begin, end) in places.items():
+        _number(block[begin:end], what)
 
 
 def _extension_body(read: Read, size: int) -> bytes:
@@ -140,6 +158,8 @@ class _Extension:
         if (self._pax and kind == b"x") or kind in self._long:
             raise TarInvalid("two extension headers of one kind for one member")
         self.touched = True
+        if (self._pax or kind == b"x") and (self._long or kind in b"LK"):
+            raise TarInvalid("pax and GNU extension headers for one member")
         if kind == b"x":
             self._pax = records
             return
@@ -156,6 +176,10 @@ class _Extension:
         if "size" in pax:
             size = _decimal(pax["size"], "size")
         type_ = _type(kind, name)
+        if kind == b"\0" and name.endswith(b"/") != _ustar_name(header).endswith(b"/"):
+            raise TarInvalid(f"{name!r} is a folder by one of its names and a file by the other")
+        if type_ is Type.FILE and name.endswith(b"/"):
+            raise TarInvalid(f"{name!r} is a file whose name ends in a slash")
         if type_ is not Type.FILE:
             # Hard links of old writers carry their target's size without content; POSIX pax would follow
             # with content. The two readings differ, so only zero passes; folders' sizes mean nothing to all
@@ -175,7 +199,7 @@ class _Extension:
 
 
 def _type(kind: bytes, name: bytes) -> Type:
-    if kind in (b"\0", b"0"):
+    if kind == b"\0":
         # Before ustar a folder was a file whose name ends in a slash.
         return Type.DIRECTORY if name.endswith(b"/") else Type.FILE
     try:

@@ -16,11 +16,11 @@ from vordr.formats.errors import FormatError
 from vordr.formats.reference import Reference
 from vordr.images.layout import DOCKER_MANIFEST, MAX_DOCUMENT, find_manifest, is_index, parse_image
 from vordr.images.local_layout import LayoutKind, import_layout, open_layout
-from vordr.images.progress import Progress, silent
 from vordr.images.skopeo import run_skopeo
 from vordr.images.space import full_disk_is_space_exhausted
 from vordr.images.store import ImageStore
 from vordr.model.errors import ImageUnreadable
+from vordr.model.progress import Progress, silent
 
 __all__ = ["LayoutKind", "import_layout", "open_layout", "pull", "resolve"]
 

@@ -20,10 +20,10 @@ import msgspec
 
 from vordr.images.layout import LAYER_TYPES
 from vordr.images.limits import DEFAULT_LIMITS, Limits
-from vordr.images.progress import Progress, silent
 from vordr.images.space import full_disk_is_space_exhausted
 from vordr.images.unpack_wire import Failure, Report, Request, Success
 from vordr.model.errors import ImageUnreadable, LayerSpaceExhausted, NotPrivileged, RuntimeFailed
+from vordr.model.progress import Progress, silent
 
 __all__ = ["DEFAULT_LIMITS", "Limits", "Unpacked", "unpack"]
 

@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import Final, Self
 
-from vordr.gatekeeper.pack import Origin, Progress
+from vordr.gatekeeper.pack import Origin
 from vordr.gatekeeper.statements import Material
 from vordr.images.local_layout import LayoutKind, kind_of
 from vordr.model.arguments import PackArgs
 from vordr.model.errors import ImageUnreadable
+from vordr.model.progress import Progress
 
 _CHUNK: Final = 1 << 20
 _MADE: Final = {LayoutKind.ROOT_FOLDER, LayoutKind.DOCKER_ARCHIVE}
