@@ -324,10 +324,10 @@ ATTACKS: list[tuple[str, str, int, Callable[[], Case]]] = [
     ("no attestations", "MALFORMED_BUNDLE", 3, spoil(set_in("attestations", []))),
     ("base64 spelled otherwise", "MALFORMED_BUNDLE", 3, spoil(loosen_base64)),
     ("payload type", "MALFORMED_BUNDLE", 3, spoil(set_in("attestations/0/payloadType", "text/plain"))),
-    ("unparsable payload", "MALFORMED_BUNDLE", 3, spoil(envelope_with(b"{"))),
+    ("CVE-2026-39395 unparsable payload", "MALFORMED_BUNDLE", 3, spoil(envelope_with(b"{"))),
     ("payload with a duplicate key", "MALFORMED_BUNDLE", 3,
      spoil(envelope_with(raw(World().statement(PROVENANCE))[:-1] + b', "subject": []}'))),
-    ("payload is a list", "MALFORMED_BUNDLE", 3, spoil(envelope_with(b"[]"))),
+    ("CVE-2026-39395 payload is a list", "MALFORMED_BUNDLE", 3, spoil(envelope_with(b"[]"))),
     ("another statement type", "MALFORMED_BUNDLE", 3,
      spoil_statement(SPDX, set_in("_type", "https://in-toto.io/Statement/v0.1"))),
     ("no subject", "MALFORMED_BUNDLE", 3, spoil_statement(SPDX, set_in("subject", []))),
@@ -353,7 +353,7 @@ ATTACKS: list[tuple[str, str, int, Callable[[], Case]]] = [
      spoil_statement(SPDX, set_in("subject/0/digest/md5", "0" * 32))),
     ("digest in upper case", "SUBJECT_MISMATCH", 4,
      spoil_statement(SPDX, set_in("subject/0/digest/sha256", SUBJECT.manifest[7:].upper()))),
-    ("wrong predicate type", "MISSING_ATTESTATION", 4,
+    ("CVE-2022-35929 wrong predicate type", "MISSING_ATTESTATION", 4,
      spoil_statement(SPDX, set_in("predicateType", "https://in-toto.io/attestation/link/v0.3"))),
     ("predicate type of a later version", "MISSING_ATTESTATION", 4,
      spoil_statement(PROVENANCE, set_in("predicateType", "https://slsa.dev/provenance/v1.1"))),
@@ -383,7 +383,7 @@ ATTACKS: list[tuple[str, str, int, Callable[[], Case]]] = [
     ("signature of the payload alone", "INVALID_SIGNATURE", 5, spoil(add_signature("bob", b"{}"))),
     # 6 logs
     ("entry about something else", "LOG_PROOF_INVALID", 6, entry_about_something_else),
-    ("entry about another image", "LOG_PROOF_INVALID", 6, entry_about_another_image),
+    ("CVE-2026-22703 entry about another image", "LOG_PROOF_INVALID", 6, entry_about_another_image),
     ("proofs exchanged", "LOG_PROOF_INVALID", 6, spoil(swap_proofs)),
     ("timestamps exchanged", "LOG_PROOF_INVALID", 6, spoil(swap_timestamps)),
     ("proof cut", "LOG_PROOF_INVALID", 6,
@@ -429,6 +429,8 @@ def test_attack_is_refused_with_its_own_code(code: str, step: int, make: Callabl
     with pytest.raises(VerificationRejected) as refusal:
         judge(case)
     assert (refusal.value.code, refusal.value.step) == (code, step), refusal.value.message
+    assert refusal.value.message and "None" not in refusal.value.message
+    assert None not in refusal.value.details.values()
 
 
 def test_the_table_names_each_attack_once() -> None:

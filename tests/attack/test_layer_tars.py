@@ -43,6 +43,30 @@ def evil(*entries: tuple[tarfile.TarInfo, bytes], refusal: str) -> Attack:
     return Attack(tar_of(entry("honest", b"first"), *entries), refusal)
 
 
+def gnu(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    return tar_of(*entries, format=tarfile.GNU_FORMAT)
+
+
+def changed(tar: bytes, place: int, text: bytes) -> bytes:
+    """The first header with other bytes at ``place``, its checksum made right."""
+    header = bytearray(tar[:512])
+    header[place : place + len(text)] = text
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + tar[512:]
+
+
+def old_type(tar: bytes) -> bytes:
+    """The member after one pax header with the type that files had before POSIX."""
+    return tar[:1024] + changed(tar[1024:], 156, b"\0")
+
+
+def gnu_and_pax_names() -> bytes:
+    """GNU's long name says one thing, the pax header after it another."""
+    named, path = gnu(entry("g" * 120)), tar_of(entry("f", b"x", pax_headers={"path": "p"}))
+    return named[:1024] + path
+
+
 CANARY = "canary"
 UP = "../" * 12
 ATTACKS = {
@@ -119,6 +143,51 @@ ATTACKS = {
     ),
     "checksum for readers that do not look": Attack(
         tar_of(entry("f"))[:148] + b"0000000\0" + tar_of(entry("f"))[156:], "checksum"
+    ),
+    "device number at which other readers stop": Attack(
+        changed(tar_of(entry("f"), entry("hidden", b"x")), 329, b"\x18" * 8), "not a number"
+    ),
+    "extension header at which other readers stop": Attack(
+        changed(tar_of(entry("hidden", b"x", pax_headers={"comment": "x"})), 100, b"9551615"), "not a number"
+    ),
+    "GNU header whose times other readers take for a folder": Attack(
+        changed(gnu(entry("passwd", b"x")), 345, b"etc\0"), "beyond the device numbers"
+    ),
+    "star header, whose times this reader would take for a folder": Attack(
+        changed(tar_of(entry("passwd", b"x"), format=tarfile.USTAR_FORMAT), 508, b"tar\0"), "after its prefix"
+    ),
+    "file that other readers take for no folder": Attack(
+        changed(tar_of(entry("etc/", b"")), 156, b"0"), "file whose name ends in a slash"
+    ),
+    "file of old whose long name makes it a folder": Attack(
+        old_type(tar_of(entry("f", pax_headers={"path": "etc/"}))), "a folder by one of its names"
+    ),
+    "folder of old whose long name makes it a file": Attack(
+        old_type(tar_of(entry("etc/", pax_headers={"path": "f"}))), "a folder by one of its names"
+    ),
+    "two long names, of which readers take another one each": Attack(
+        gnu_and_pax_names(), "pax and GNU extension headers"
+    ),
+    "header of no known kind": Attack(
+        changed(tar_of(entry("f"), entry("hidden", b"x")), 257, b"tar"), "neither ustar nor older"
+    ),
+    "root of an owner that no kernel knows": evil(
+        entry("./", type=FOLDER, uid=2**40, mode=0o755), refusal="has the owner"
+    ),
+    "GNU long name with another after its end": Attack(
+        gnu(entry("n" * 101 + "\0tail", b"x")), "NUL byte in a GNU"
+    ),
+    "GNU long link with another after its end": Attack(
+        gnu(entry("s", type=SYMLINK, linkname="/" * 101 + "\0tail")), "NUL byte in a GNU"
+    ),
+    "attribute whose name has an end inside": evil(
+        entry("f", pax_headers={"SCHILY.xattr.user.a\0b": "x"}), refusal="NUL byte in a pax keyword"
+    ),
+    "attribute whose name is longer than it looks": evil(
+        entry("f", pax_headers={"SCHILY.xattr.user." + "é" * 130: "x"}), refusal="attribute"
+    ),
+    "name that is too long by its own slash": evil(
+        entry("/".join(["n" * 255] * 16), b"x"), refusal="4095 bytes"
     ),
     "no tar": Attack(b"\x7fELF" + b"\1" * 4096, "not a number"),
 }

@@ -205,6 +205,18 @@ def sign_again(small: dict[str, bytes]) -> None:
     small[package.RELEASE] = canonical.dumps(envelope.to_json())
 
 
+def predicate_beyond_doubles() -> bytes:
+    """A bundle that is sound for who only verifies it: canonical JSON has no integers beyond 2^53."""
+    world, subject = World(), subject_of(MANIFEST, CONFIG)
+    payloads = [world.statement(kind, subject) for kind in (PROVENANCE, SPDX)]
+    payloads[1]["predicate"]["number"] = 2**53
+    members = apart(SOUND)
+    small = {m.name: c for m, c in members if not m.name.startswith(BLOBS)}
+    small[package.BUNDLE] = raw(world.document(payloads))
+    sign_again(small)
+    return together([(info(m.name, small[m.name]) if m.name in small else (m, c)) for m, c in members])
+
+
 ATTACKS: list[tuple[str, str, Callable[[], bytes]]] = [
     ("empty file", "header", lambda: b""),
     ("not a tar", "not a ustar header", lambda: b"x" * 2048),
@@ -252,6 +264,16 @@ ATTACKS: list[tuple[str, str, Callable[[], bytes]]] = [
     ("another layout version", "not those of an image", signed_again(package.LAYOUT, b"1.0.0", b"2.0.0")),
     ("label of another image", "not in its place",
      signed_again(package.LABEL, sha256_digest(MANIFEST).encode(), b"sha256:" + b"0" * 64)),
+    ("label nested without end", "nested", rewrite(package.LABEL, lambda c: c + b"x = " + b"[" * 7000)),
+    ("label with a key of keys of keys", "nested",
+     rewrite(package.LABEL, lambda c: c + b"a." * 3000 + b"b = 1")),
+    ("label whose format is a table of tables", "nested",
+     rewrite(package.LABEL, lambda c: c.replace(b"format", b"format." + b"a." * 1500 + b"b"))),
+    ("label with a number of 5000 digits", "not TOML",
+     rewrite(package.LABEL, lambda c: b"x = " + b"1" * 5000)),
+    ("label that keeps its reader busy for half a minute", "larger than",
+     rewrite(package.LABEL, lambda c: c + b"a." * 32_000 + b"b = 1")),
+    ("bundle whose predicate has no canonical form", "exceeds", predicate_beyond_doubles),
     ("release signature not JSON", "release.sig", rewrite(package.RELEASE, lambda c: c[:-1])),
     ("manifest after config", "not in its place", swap_manifest_and_config),
     ("no layer", "is missing", drop(LAYER_NAME)),

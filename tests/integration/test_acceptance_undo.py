@@ -150,6 +150,23 @@ def test_undo_of_a_finished_run_rm_succeeds_and_trash_restore_brings_its_files(w
     world.vordr("rm", "gone")
 
 
+def test_what_the_trash_had_is_gone_once_it_is_emptied_and_no_undo_is_promised_of_it(world: Instance) -> None:
+    world.vordr("run", "-d", "--name", "web", "-e", "TOKEN=secret", str(world.pack()), "sleep", "1000")
+    world.vordr("exec", "web", "sh", "-c", "echo precious > /note")
+    ident = world.inspect("web")["id"]
+    secret = world.paths.secrets / f"{ident}.json"
+    world.vordr("rm", "-f", "web")
+    assert list(world.paths.trashed(ident).rglob("note")) and secret.exists()
+    assert world.vordr("trash", "empty").out == "", "it is kept for weeks"
+    emptied = world.vordr("trash", "empty", "--yes", "web")
+    assert emptied.out.split() == [ident] and "Freed" in emptied.err
+    assert not world.paths.trashed(ident).exists() and not secret.exists()
+    refused = world.vordr("undo", "--last", "--yes", code=84)
+    assert "left the trash" in refused.err
+    assert world.vordr("run", "--rm", "--name", "web", "hello", "echo", "again").out == "again\n"
+    world.vordr("audit", "--chain", "--model")
+
+
 def test_undo_of_a_run_whose_process_ended_by_itself_takes_the_exit_along(world: Instance) -> None:
     world.vordr("run", "--name", "oneshot", "hello", "sh", "-c", "exit 3", code=3)
     eventually(lambda: world.state("oneshot") == "stopped", "the exit")

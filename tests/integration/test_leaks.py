@@ -183,6 +183,9 @@ def test_running_and_removing_leaves_nothing_behind(world: Instance) -> None:
     print(f"\n{CYCLES} cycles: {before}; memory {memory[0] >> 10} to {memory[-1] >> 10} KiB, "
           f"{slope(memory) / 20:.0f} bytes a cycle in the second half")
     assert_disk_is_kept_by_design(on_disk, sizes(world.root), len(seen))
+    world.vordr("trash", "empty", "--all")
+    emptied = sizes(world.root)
+    assert {part for part in emptied if part.split()[0] in ("trash", "secrets")} == set(), emptied
     # After the warm-up LevelDB fills what it may (two buffers of 1 MiB, a cache of blocks of 4 MiB), and no
     # more; what the interpreter itself holds is measured to the byte below.
     assert memory[-1] - memory[0] < (8 << 20)
@@ -199,7 +202,8 @@ def slope(values: Sequence[float]) -> float:
 
 
 def assert_disk_is_kept_by_design(before: Counter[str], after: Counter[str], removed: int) -> None:
-    """Only what undo may need (trash, secrets of what is in it), the record and the log have grown."""
+    """Only what undo may need (trash, secrets of what is in it), the record and the log have grown; where the
+    trash was emptied, only the record and the log."""
     grown = {part: after[part] - before[part] for part in {*before, *after} if after[part] != before[part]}
     print({part: f"{size / CYCLES:.1f} a cycle" for part, size in sorted(grown.items())})
     assert {part.split()[0] for part in grown} <= {

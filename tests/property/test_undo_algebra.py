@@ -35,8 +35,9 @@ PLAYED = {
     "adopt", "trust_init", "trust_add", "trust_revoke", "undo", "redo", "trash_restore", "wake"}
 LOOKS = {
     "list": {"all": True}, "images": {}, "history": {}, "trash": {}, "trust_show": {}, "version": {},
-    "verify": {"image": "one"}, "policy_check": {"image": "one"}, "inspect": {"container": None},
-    "logs": {"container": None}, "wait": {"container": None}, "explain": {}, "attach": {"container": None},
+    "verdicts": {}, "verify": {"image": "one"}, "policy_check": {"image": "one"},
+    "inspect": {"container": None}, "logs": {"container": None}, "wait": {"container": None}, "explain": {},
+    "attach": {"container": None},
     "resize": {"container": None, "rows": 24, "columns": 80}}
 NOT_PLAYED = {
     "pull": "needs a registry: tests/integration/test_images_transport.py",
@@ -45,6 +46,7 @@ NOT_PLAYED = {
     "audit": "reads the whole history, which every sequence does at its end",
     "trust_update": "needs a document that others signed; to undo it is what trust_add is, which is played",
     "trust_logs": "asks others over the network, and changes nothing that is declared",
+    "trash_empty": "has no inverse, and what it leaves cannot be undone: tests/unit/test_trash_empty.py",
     "doctor": "looks at the host, not at what is declared",
     "admit": "records a verdict or a refusal, and changes nothing: tests/unit/test_admit.py",
 }

@@ -143,7 +143,7 @@ def test_verify_shows_each_step_and_the_decision(capfd):
     engine.scripts["verify"] = verdict("REJECT", "MISSING_ATTESTATION")
     outcome = Program(engine, capfd)("verify", "hello")
     assert outcome.out.splitlines()[:2] == [
-        " 1. ok    digest: it is what it says", " 2. FAIL  bundle: found or not"]
+        " 1. ok    digest: it is what it says", " 2. FAIL  bundle: found or not [MISSING_ATTESTATION]"]
     assert "Decision:    REJECT" in outcome.out
     assert "vordr explain MISSING_ATTESTATION" in outcome.err
 

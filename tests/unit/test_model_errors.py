@@ -15,6 +15,7 @@ CODES = {
     "JournalFull": 45, "JournalStopped": 46,
     "PolicyError": 50, "PolicyDenied": 51, "VerificationRejected": 51, "SealBroken": 52,
     "TrustStoreInvalid": 53, "TrustStoreMissing": 53, "KeyUnusable": 54,
+    "VerdictsLapsed": 55,
     "ConfigError": 60, "ConfigUnparsable": 61, "ConfigInvalid": 62,
     "ContainerError": 70, "ContainerNotFound": 71, "ContainerRunning": 72, "ContainerStopped": 73,
     "IllegalTransition": 74, "NameInUse": 75,

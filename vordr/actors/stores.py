@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from vordr.actors import trusting
+from vordr.actors import emptying, trusting
 from vordr.actors.actor import Actor
 from vordr.actors.inbox import Reply
 from vordr.actors.messages import Perform, Performed, Settle, is_open, standing_outcome, step_args
@@ -72,9 +73,12 @@ class StoreActor(Actor):
             before=None if plan is None else plan.before, inverse=None if plan is None else plan.inverse,
             principal=request.principal)
         self.journal.append((intent,), {})
-        # What is taken back needs no work done again: its files are there still.
         named = f"{request.step.operation} {request.step.subject}"
-        work: Work = Made if request.compensates is not None else request.payload.get(named, Made)
+        work: Work = request.payload.get(named, Made)
+        if request.compensates is not None:
+            work = Made  # what is taken back needs no work done again: its files are there still
+        elif request.step.subject == emptying.SUBJECT:
+            work = partial(self._empty, request.step.args)
         self.spawn_effect(work, lambda outcome: _Worked(request, reply, outcome))
 
     def _advance(self, request: Perform | Settle, made: Made) -> ImageAdvance | None:
@@ -113,11 +117,17 @@ class StoreActor(Actor):
             return self._trust_changed(request, common)
         result = self._advance(request, made)
         args: dict[str, Any] = {**step_args(request), "writes": {} if result is None else result.writes}
+        if request.step.subject == emptying.SUBJECT:
+            args["writes"] = emptying.writes(self.journal, request.step.args)
         done = Draft(
             args=args, before=None if result is None else result.before,
             after=None if result is None else result.after,
             inverse=None if result is None else result.inverse, **common)
         return self._append(done, {})
+
+    def _empty(self, args: Mapping[str, Any]) -> Made:
+        emptying.empty(self.paths, args)
+        return Made()
 
     def _trust_changed(self, request: Perform | Settle, common: dict[str, Any]) -> Record:
         while True:
@@ -134,10 +144,13 @@ class StoreActor(Actor):
 
     def _settle(self, request: Settle) -> Performed | None:
         """Work cut short left at most files that nothing refers to: it did not happen. A trust store is
-        there or not."""
+        there or not; trash that was begun to be emptied is emptied."""
         stands = standing_outcome(self.journal, request)
         if stands is not None or not is_open(self.journal, request):
             return stands
+        if request.step.subject == emptying.SUBJECT:
+            self._empty(request.step.args)
+            return Performed(self._done(request, Made(), Cause.RECOVERY))
         digest = request.step.args.get("digest")
         if request.step.subject == trusting.SUBJECT and digest and trusting.stands(self.paths, digest):
             return Performed(self._done(request, Made(), Cause.RECOVERY))

@@ -246,6 +246,8 @@ class Transactions:
         for step in plan.steps:
             if step.subject.startswith("container/"):
                 claimed.update(dict.fromkeys(claims(step, self._container(step))))
+            elif step.subject.startswith("trash/"):
+                claimed.update(dict.fromkeys(f"container/{ident}" for ident in step.args["items"]))
         return tuple(claimed)
 
     def _container(self, step: Step) -> ContainerState | None:

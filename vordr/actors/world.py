@@ -87,6 +87,10 @@ class World(Protocol):
     ) -> Launched:
         """Mount the root file system from sealed layers and ``generations`` and start the process."""
 
+    def require_bytes(self, container: ContainerState, verdict: Verdict) -> None:
+        """Raise what a launch would raise about the bytes of the image (SealBroken, VerificationRejected,
+        ImageUnreadable, ImageNotFound). Nothing is started, mended or told to anybody by it."""
+
     def signal(self, container: ContainerState, number: int) -> None:
         """Deliver a signal; a process that has ended already is no error. KILL reaches a paused one too."""
 

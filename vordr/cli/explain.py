@@ -177,6 +177,14 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         ("give the passphrase: --passphrase, or --passphrase-file FILE",
          "let only its owner read the key file named in the message: 'chmod 600 FILE'",
          "if there are no keys yet: 'vordr trust init'")),
+    "ERR_VERDICTS_LAPSED": _E(
+        "containers run whose image would be refused if they were started now",
+        "A key was revoked or has expired, the policy was tightened, an image was taken back, or its files "
+        "are gone. That stops the next start, and no process that runs; 'vordr audit --verdicts' names the "
+        "containers, and says why.",
+        ("see each of them, and what mends it: 'vordr audit --verdicts'",
+         "stop what you do not want to go on: 'vordr stop CONTAINER'",
+         "see each step for an image: 'vordr verify IMAGE'")),
     # -- 60s -------------------------------------------------------------------------------------------
     "ERR_CONFIG": _E(
         "the configuration cannot be used",

@@ -17,8 +17,8 @@ from vordr.actors.pool import EffectPool
 from vordr.actors.stores import Made
 from vordr.actors.transaction import Plan
 from vordr.engine.finding import at_rest, image_by_digest
-from vordr.engine.handlers.containers import check_network
 from vordr.engine.host import Host, entropy
+from vordr.engine.judging import start_verdict
 from vordr.formats import uuid7
 from vordr.images import seal as sealing
 from vordr.model.errors import (
@@ -172,8 +172,7 @@ class Aftermath:
 
     def _restart(self, container: ContainerState, decision: Decision) -> None:
         def make(now: ContainerState) -> Plan:
-            check_network(self.host, now.spec.network)
-            verdict = self.host.library.judge_manifest(now.image)
+            verdict = start_verdict(self.host, now)
             plan = self._plan("restart", f"restart {now.name} ({decision.reason})", now, Op.REVIVE,
                               {"to": str(State.RUNNING), "policy": True})
             return replace(plan, verdicts={now.image: verdict})

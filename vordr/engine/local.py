@@ -299,7 +299,8 @@ def _assemble(
     images.prepare()
     library = Library(paths, journal, gatekeeper, images, clock.now_us)
     transactions = Transactions(
-        journal, {"container": directory, "image": services, "trust": services, "engine": services},
+        journal, {"container": directory, "image": services, "trust": services, "engine": services,
+                  "trash": services},
         library.judge_manifest, clock.now_us, entropy)
     host = Host(
         paths=paths, clock=clock, journal=journal, transactions=transactions, gatekeeper=gatekeeper,

@@ -3,6 +3,7 @@
 | module | format |
 |---|---|
 | canonical | JSON Canonicalization Scheme (RFC 8785) and a strict JSON reader |
+| toml | TOML 1.0, with bounded nesting and integers of 64 bits |
 | digests | ``sha256:<hex>`` |
 | merkle | RFC 9162 Merkle trees and their proofs |
 | note, checkpoint | C2SP signed notes and transparency log checkpoints |

@@ -31,11 +31,12 @@ names in the trust store are different people, and that what provenance and SPDX
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from vordr.gatekeeper import judging, seen, standing, steps
+from vordr.gatekeeper.attested import attested
 from vordr.gatekeeper.demands import Case, Line, Outcome
 from vordr.gatekeeper.evidence import NOTHING, Beside
 from vordr.gatekeeper.policy import Policy, Require
@@ -43,6 +44,7 @@ from vordr.gatekeeper.seen import NOTHING_SEEN, Seen, Sight
 from vordr.gatekeeper.steps import Findings
 from vordr.gatekeeper.subject import Subject
 from vordr.gatekeeper.trust import TrustStore
+from vordr.model.attested import Attested
 from vordr.model.errors import PolicyDenied, VerificationRejected
 from vordr.model.verdict import Evidence, Verdict
 
@@ -71,7 +73,7 @@ def decide_and_tell(
 ) -> tuple[Verdict, tuple[Sight, ...]]:
     """As :func:`decide`, and what its log entries showed of their logs, to be kept for the next decision."""
     found = Findings()
-    _walk(found, subject, bundle, trust, policy, now_us, beside, known)
+    _walk(found, subject, bundle, trust, policy, now_us, beside, known, [])
     ends = [*found.key_ends, *found.limits, *([] if trust.expires is None else [trust.expires])]
     verdict = Verdict._issue(
         manifest=subject.manifest,
@@ -110,7 +112,8 @@ class Report:
     """What ``vordr verify`` prints. Not a verdict: nothing starts by it.
 
     ``decision`` is ALLOW or REJECT; ``code`` and ``step`` are None unless a step refused, in every mode.
-    ``evidence`` holds the steps that passed, in order.
+    ``evidence`` holds the steps that passed, in order. ``details`` are those of the refusal, ``name`` is the
+    step's that refused (the policy's demands have one of their own).
     """
 
     mode: Mode
@@ -125,6 +128,9 @@ class Report:
     thresholds_met: tuple[str, ...]
     origin: str | None
     attested_by: str | None
+    attested: Attested
+    name: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> Mapping[str, object]:
         """The report in the words of the spec's CLI contract (``verify``), with our evidence."""
@@ -153,16 +159,19 @@ def report(
 ) -> Report:
     """The same steps, told instead of enforced. Raises nothing for what the bundle holds; TrustStoreInvalid
     for a trust store that has expired."""
-    found = Findings()
+    found, lines = Findings(), list[Line]()
     code: str | None = None
     step: int | None = None
-    message = ""
+    message, name = "", ""
+    details: Mapping[str, Any] = {}
     try:
-        _walk(found, subject, bundle, trust, policy, now_us, beside, known)
+        _walk(found, subject, bundle, trust, policy, now_us, beside, known, lines)
     except VerificationRejected as refusal:
-        code, step, message = refusal.code, refusal.step, refusal.message
+        code, step, message, details = refusal.code, refusal.step, refusal.message, refusal.details
+        name = steps.NAMES[refusal.step - 1]
     except PolicyDenied as refusal:
-        code, step, message = "POLICY_DENIED", 7, refusal.message
+        code, step, message, details = "POLICY_DENIED", 7, refusal.message, refusal.details
+        name = "policy"
     passed = code is None
     whole = found.covered and found.attested_by != ""
     return Report(
@@ -178,16 +187,23 @@ def report(
         thresholds_met=found.groups,
         origin=found.origin.value if whole else None,
         attested_by=found.attested_by if whole else None,
+        attested=attested(
+            found, subject.manifest, trust, lines,
+            details.get("log") if code == "LOG_PROOF_INVALID" else None),
+        name=name,
+        details=details,
     )
 
 
 def _walk(
     found: Findings, subject: Subject, bundle: bytes | None, trust: TrustStore, policy: Policy, now_us: int,
-    beside: Beside, known: Seen,
+    beside: Beside, known: Seen, lines: list[Line],
 ) -> None:
-    """All steps in order, what they find put into ``found``; the first that fails raises."""
+    """All steps in order, what they find put into ``found``, demands of the policy's scopes into ``lines``;
+    the first that fails raises."""
     _verify(found, subject, bundle, trust, policy, now_us, known)
     for line in judging.judge(policy.scopes, _case(found, subject, policy, now_us, beside)):
+        lines.append(line)
         _demand(found, line)
     kept = "".join(f", {piece.kind.value} {piece.digest}" for piece in beside.pieces) if policy.scopes else ""
     found.add(

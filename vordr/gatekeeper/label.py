@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vordr.formats import toml
 from vordr.formats.digests import parse_digest
 from vordr.formats.errors import FormatError
 from vordr.formats.times import format_rfc3339, parse_rfc3339
@@ -38,9 +38,11 @@ class Label:
 def parse_label(raw: bytes) -> Label:
     """The label in a file's bytes: exactly the known keys. Raises ImageUnreadable."""
     try:
-        table = tomllib.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = toml.loads(raw.decode("utf-8"), "manifest.toml")
+    except UnicodeDecodeError as error:
         raise ImageUnreadable(f"manifest.toml: not TOML: {error}") from error
+    except FormatError as error:
+        raise ImageUnreadable(str(error)) from error
     if table.get("format") != 1 or isinstance(table["format"], bool):
         raise ImageUnreadable(f"manifest.toml: format {table.get('format')!r} is not 1",
                               remedy="a newer vordr may know this format")

@@ -15,13 +15,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from vordr.formats import canonical
+from vordr.formats import canonical, toml
+from vordr.formats.errors import FormatError
 from vordr.gatekeeper.scope_tables import ReadFile, read_scopes
 from vordr.gatekeeper.scopes import Scope
 from vordr.model.errors import ConfigInvalid, ConfigUnparsable
@@ -111,9 +111,9 @@ def parse(text: str, place: str = "policy.toml", read_file: ReadFile = _nothing_
     """The policy written in ``text``; ``place`` names it in errors, ``read_file`` gives the pinned files.
     Raises as :func:`load`."""
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigUnparsable(f"{place}: not TOML: {error}") from error
+        table = toml.loads(text, place)
+    except FormatError as error:
+        raise ConfigUnparsable(str(error)) from error
     scopes = read_scopes(table.pop("scope", []), place, read_file)
     plain = {key: _value(key, value, f"{place}:{_line(text, key)}") for key, value in table.items()}
     return Policy(**plain, scopes=scopes)

@@ -25,6 +25,8 @@ from vordr.model.errors import VerificationRejected
 from vordr.model.verdict import Evidence
 
 FEWEST_LOGS: Final = 2
+NAMES: Final = ("digest", "bundle", "parse", "subject", "signatures", "logs", "threshold", "record")
+"""Of the steps, from 1."""
 
 
 class Origin(StrEnum):
@@ -160,6 +162,7 @@ def verify_signatures(found: Findings, trust: TrustStore, now_us: int) -> None:
                 _reject(
                     "INVALID_SIGNATURE", f"attestation {at}: {key.id} is of {key.public.suite.value}, which "
                     "the installed cryptography library cannot verify", 5, attestation=at, key=key.id,
+                    suite=key.public.suite.value,
                 )
             if not key.public.verify(signature.sig, signed):
                 _reject(
@@ -181,7 +184,8 @@ def _usable_key(trust: TrustStore, key_id: str, now_us: int, at: int) -> Trusted
                 revoked=revocation.reason)
     if not {BUILDERS, ADOPTERS} & set(key.roles):
         roles = ", ".join(key.roles)
-        _reject("UNKNOWN_KEY", f"attestation {at}: {key.id} is trusted as {roles} only", 5, key=key_id)
+        _reject("UNKNOWN_KEY", f"attestation {at}: {key.id} is trusted as {roles} only", 5, key=key_id,
+                roles=list(key.roles))
     if now_us < key.valid_from:
         begin = format_rfc3339(key.valid_from)
         _reject("KEY_NOT_YET_VALID", f"{key.id} is valid from {begin}", 5, key=key_id)

@@ -7,6 +7,7 @@ CT-SIG-02 and CT-SIG-04, with algorithms of their own (schema.ALGORITHMS). Stric
 - a key's id is ``sha256:<hex>`` of its SubjectPublicKeyInfo, so that an id cannot be given to another key;
 - one public key has one place: it may hold several roles, but is never listed twice in one, nor is a signing
   key also a log's key, nor one key two logs', nor the half of a hybrid key also a key of its own;
+- no owner's or operator's name can be taken for another's (:mod:`~vordr.gatekeeper.lookalikes`);
 - a group has exactly n distinct members, all of them known, and 1 ≤ k ≤ n;
 - unknown members, empty validity periods and format versions other than 1 are refused.
 
@@ -32,7 +33,7 @@ from vordr.formats import canonical
 from vordr.formats.errors import FormatError
 from vordr.formats.signature import PublicKey, Suite
 from vordr.formats.times import format_rfc3339, parse_rfc3339
-from vordr.gatekeeper import durable, schema
+from vordr.gatekeeper import durable, lookalikes, schema
 from vordr.model.errors import TrustStoreInvalid, TrustStoreMissing
 
 BUILDERS: Final = "builders"
@@ -263,6 +264,7 @@ class _Reader:
         keys = self.keys(document["keys"])
         logs = tuple(self.log(name, item) for name, item in document["logs"].items())
         self.one_place_each(keys, logs)
+        self.plain_names(keys, logs)
         known = {key.id for key in keys}
         groups = tuple(self.group(name, item, known) for name, item in document["thresholds"].items())
         ids = known | {log.public.key_id for log in logs}
@@ -337,6 +339,16 @@ class _Reader:
         for path, public in places:
             if any(found[part] > 1 for part in public.parts):
                 self.refuse(path, "one public key in two places")
+
+    def plain_names(self, keys: tuple[TrustedKey, ...], logs: tuple[TrustedLog, ...]) -> None:
+        places = [(f"$.logs.{log.id}.operator", log.operator) for log in logs]
+        for path, name in [*places, *((f"$.keys: owner of {key.id}", key.owner) for key in keys)]:
+            if wrong := lookalikes.fault(name):
+                self.refuse(path, wrong)
+        spelled: dict[str, str] = {}
+        for path, name in places:
+            if (other := spelled.setdefault(lookalikes.folded(name), name)) != name:
+                self.refuse(path, f"looks like another operator, {other!r}")
 
     def group(self, name: str, item: Mapping[str, Any], known: set[str]) -> Group:
         path = f"$.thresholds.{name}"

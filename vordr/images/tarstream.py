@@ -20,6 +20,10 @@ _LONGEST_EXTENSION: Final = 1 << 20
 _LARGEST: Final = 2**63 - 1
 _XATTR: Final = "SCHILY.xattr."
 _TIME: Final = re.compile(rb"-?\d{1,19}(\.\d{0,18})?")
+_NUMBERS_OF_ALL: Final = {
+    "mode": (100, 108), "uid": (108, 116), "gid": (116, 124), "mtime": (136, 148), "major": (329, 337),
+    "minor": (337, 345),
+}
 _NUMBER: Final = re.compile(rb"\d{1,20}")
 
 
@@ -104,17 +108,14 @@ def _header(read: Read) -> bytes | None:
 def _check_fields(block: bytes) -> None:
     """Other readers stop, some of them silently, at a number that is none, also where it means nothing; and
     they disagree about what may follow the fields that all know."""
-    places = {"mode": (100, 108), "uid": (108, 116), "gid": (116, 124), "mtime": (136, 148)}
     posix, gnu = block[257:263] == b"ustar\0", block[257:265] == b"ustar  \0"
-    if posix or gnu:
-        places |= {"major": (329, 337), "minor": (337, 345)}
-    elif any(block[257:]):
+    if not (posix or gnu) and (any(block[257:329]) or any(block[345:])):
         raise TarInvalid("a header that is neither ustar nor older")
     if posix and any(block[500:]):
         raise TarInvalid("a header with more after its prefix (star's times)")
     if gnu and any(block[345:]):
         raise TarInvalid("a GNU header with more beyond the device numbers (times, a sparse map)")
-    for what, (begin, end) in places.items():
+    for what, (begin, end) in _NUMBERS_OF_ALL.items():
         _number(block[begin:end], what)
 
 

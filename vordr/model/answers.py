@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from vordr.model.attested import Attested
 from vordr.model.records import Inverse, StepDone
 from vordr.model.state import ContainerState, ImageState
 
@@ -115,8 +116,20 @@ class VerifyStep(msgspec.Struct, frozen=True):
     text: str
 
 
+class Cure(msgspec.Struct, frozen=True):
+    """A command line that mends a refusal, and when or how; words in capitals are the reader's to fill in."""
+
+    command: str
+    text: str
+
+
 class VerifyAnswer(Answer, frozen=True, kw_only=True):
-    """``decision`` ALLOW or REJECT; ``code`` and ``message`` say why, ``steps`` what was checked."""
+    """``decision`` ALLOW or REJECT; ``code`` and ``message`` say why, ``steps`` what was checked.
+
+    In the modes that only report, ``code`` says what strict would have refused with, and ``decision`` is
+    ALLOW. ``cures`` are what mends that, the likeliest first, and ``remedy`` is the first one's command.
+    ``attested`` is there if it was asked for.
+    """
 
     decision: str
     manifest: str | None
@@ -127,6 +140,8 @@ class VerifyAnswer(Answer, frozen=True, kw_only=True):
     steps: tuple[VerifyStep, ...] = ()
     attested_by: str | None = None
     expires: int | None = None
+    cures: tuple[Cure, ...] = ()
+    attested: Attested | None = None
 
 
 class AdmitAnswer(Answer, frozen=True, kw_only=True):
@@ -290,6 +305,30 @@ class AuditAnswer(Answer, frozen=True, kw_only=True):
     proof: dict[str, Any] | None = None
 
 
+class LapsedVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A container whose process may go on, and of which none could be made now. ``code`` is the spec's, or
+    POLICY_DENIED, or the id of the error that a start would meet; ``step`` the spec's, where it is one."""
+
+    id: str
+    name: str
+    state: str
+    image: str
+    manifest: str
+    code: str
+    message: str
+    step: int | None = None
+    cures: tuple[Cure, ...] = ()
+
+
+class VerdictsAnswer(Answer, frozen=True, kw_only=True):
+    """``judged`` counts the containers that were looked at; ``epoch`` is the trust epoch by which, None where
+    the trust store or the policy cannot be read."""
+
+    judged: int
+    lapsed: tuple[LapsedVerdict, ...]
+    epoch: int | None = None
+
+
 class TrashEntry(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     kind: str
@@ -302,6 +341,13 @@ class TrashEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 class TrashAnswer(Answer, frozen=True, kw_only=True):
     items: tuple[TrashEntry, ...]
+
+
+class TrashEmptiedAnswer(Answer, frozen=True, kw_only=True):
+    """What is gone, with the bytes that it took; ``receipt`` is None where there was nothing to do."""
+
+    items: tuple[TrashEntry, ...]
+    receipt: Receipt | None = None
 
 
 class ExplainAnswer(Answer, frozen=True, kw_only=True):

@@ -172,11 +172,13 @@ class AdoptArgs(ImageArgs, frozen=True, kw_only=True):
 
 class VerifyArgs(ImageArgs, frozen=True, kw_only=True):
     """``mode`` strict, permissive or audit; only strict can start anything, the others report. ``bundle``
-    says that a bundle's file comes along, to be judged instead of the store's."""
+    says that a bundle's file comes along, to be judged instead of the store's; with ``graph`` the answer
+    tells who attested what."""
 
     mode: str = "strict"
     package: bool = False
     bundle: bool = False
+    graph: bool = False
 
 
 class AdmitArgs(Args, frozen=True, kw_only=True):
@@ -276,6 +278,14 @@ class TrashRestoreArgs(Args, frozen=True, kw_only=True):
 
     item: str
     name: str | None = None
+
+
+class TrashEmptyArgs(Args, frozen=True, kw_only=True):
+    """``items`` are ids (or their beginnings) or names; without any, what is past its deadline, or ``all``.
+    """
+
+    items: tuple[str, ...] = ()
+    all: bool = False
 
 
 class ExplainArgs(Args, frozen=True, kw_only=True):

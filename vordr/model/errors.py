@@ -243,6 +243,13 @@ class KeyUnusable(VordrError):
     id, exit_code = "ERR_KEY", 54
 
 
+class VerdictsLapsed(VordrError):
+    """Containers run, or are held ready, that could not be started now: an audit found it."""
+
+    id, exit_code = "ERR_VERDICTS_LAPSED", 55
+    default_remedy = "vordr audit --verdicts"
+
+
 # -- 60: configuration -----------------------------------------------------------------------------
 
 

@@ -100,7 +100,7 @@ def _sources(operation: Operation) -> Iterator[State]:
 def scenes() -> tuple[Scene, ...]:
     """All of them, in the order of the registry."""
     of_operations = (scene for operation in of_containers() for scene in _of(operation))
-    return *of_operations, *_of_removed_by_stop(), *_ends(), _wake()
+    return *of_operations, *_of_removed_by_stop(), *_ends(), _wake(), _emptying()
 
 
 def _of(operation: Operation) -> Iterator[Scene]:
@@ -129,6 +129,11 @@ def _of_removed_by_stop() -> Iterator[Scene]:
 def _wake() -> Scene:
     before: tuple[Call, ...] = (("run", {**WISH, "restart": {"mode": "always"}}), (PARK, {}))
     return Scene("wake of parked", before, (WAKE, {"container": NAME}), frozenset({WAKE}))
+
+
+def _emptying() -> Scene:
+    return Scene("trash_empty", PREPARED[State.REMOVED], ("trash_empty", {"all": True}),
+                 frozenset({"trash_empty"}))
 
 
 def _ends() -> Iterator[Scene]:

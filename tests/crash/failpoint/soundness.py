@@ -161,7 +161,7 @@ def disagreements(engine: LocalEngine) -> Iterator[str]:
     yield from _differ("exits", _entries(paths.exits), set())
     yield from _differ("folders", _entries(paths.containers), set(there))
     yield from _differ("secrets", {name.removesuffix(".json") for name in _entries(paths.secrets)},
-                       {ident for ident in known.keys() | trashed
+                       {ident for ident in there.keys() | trashed
                         if _spec_of(journal, known, ident).get("environment")})
     yield from _differ("trash", _entries(paths.trash) - trashed, set())
     yield from _differ("temporary folders", {n for n in _entries(paths.root) if n.startswith(".")}, set())

@@ -1,25 +1,29 @@
-"""``vordr audit``: through the engine, or offline on a copy with nothing but the host's public key."""
+"""``vordr audit``: of the journal, through the engine or offline on a copy; or of the verdicts that stand."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from vordr.cli.command import HELP, Command
 from vordr.cli.context import Session
-from vordr.cli.output import print_json
+from vordr.cli.output import Columns, print_json, print_rows
 from vordr.cli.shapes import plain
-from vordr.model.answers import AuditAnswer
-from vordr.model.arguments import AuditArgs
-from vordr.model.errors import JournalCorrupt, UsageError
+from vordr.model.answers import AuditAnswer, VerdictsAnswer
+from vordr.model.arguments import AuditArgs, NoArgs
+from vordr.model.errors import JournalCorrupt, UsageError, VerdictsLapsed
 
 _PATH: Any = click.Path(path_type=Path)
+_LAPSED: Final[Columns] = (
+    ("CONTAINER ID", "id"), ("NAME", "name"), ("IMAGE", "image"), ("STATE", "state"), ("CODE", "code"),
+    ("WHY", "message"),
+)
 
 
 @click.command("audit", cls=Command, context_settings=HELP)
-@click.option("--chain", is_flag=True, expose_value=False,
+@click.option("--chain", is_flag=True,
               help="Check the whole chain and the signed head (also without any option).")
 @click.option("--model", is_flag=True, help="Also hold the history against the proved model.")
 @click.option("--prove", type=click.IntRange(min=1), metavar="SEQ", help="Also prove that a record is in it.")
@@ -29,13 +33,25 @@ _PATH: Any = click.Path(path_type=Path)
 @click.option("--head", type=_PATH, metavar="FILE", help="Offline: the signed head.")
 @click.option("--public-key", type=_PATH, metavar="FILE",
               help="Offline: the host's public key, PEM or base64.")
+@click.option("--verdicts", is_flag=True,
+              help="Instead: list the containers that run, or are held created or paused, and could not be "
+              "started now. Exits 55 when there are any.")
 @click.pass_obj
 def command(
-    session: Session, model: bool, prove: int | None, consistency: tuple[int, int] | None, db: Path | None,
-    head: Path | None, public_key: Path | None,
+    session: Session, chain: bool, model: bool, prove: int | None, consistency: tuple[int, int] | None,
+    db: Path | None, head: Path | None, public_key: Path | None, verdicts: bool,
 ) -> int:
     """Check the journal: each record's hash, the tree, and the head that the host signed. Exits 41 when it
-    does not hold."""
+    does not hold.
+
+    With --verdicts check what runs instead: each container is judged as if it were started now, by the trust
+    store, the policy and the files of now. Nothing is stopped by that, and nothing recorded.
+    """
+    if verdicts:
+        if chain or model or any(one is not None for one in (prove, consistency, db, head, public_key)):
+            raise UsageError("--verdicts is about what runs, the other options are about the journal",
+                             remedy="vordr audit --verdicts")
+        return _verdicts(session)
     if prove is not None and consistency is not None:
         raise UsageError("--prove and --consistency exclude each other", remedy="ask for one at a time")
     if db is not None and head is not None and public_key is not None:
@@ -59,6 +75,22 @@ def command(
         print("Checked with this host's own key. Keep the key and the root elsewhere: whoever had root here")
         print("can replace all three, and an audit with your copy (--db, --head, --public-key) shows it.")
     return 0
+
+
+def _verdicts(session: Session) -> int:
+    answer: VerdictsAnswer = session.engine().call("verdicts", NoArgs()).answer
+    lapsed = answer.lapsed
+    if session.json:
+        print_json(plain(answer))
+        return VerdictsLapsed.exit_code if lapsed else 0
+    if not lapsed:
+        print(f"Each of {answer.judged} containers could be started now.")
+        return 0
+    print_rows([plain(one) | {"id": one.id[:12]} for one in lapsed], _LAPSED)
+    cures = dict.fromkeys(f"{cure.command}  ({cure.text})" for one in lapsed for cure in one.cures)
+    raise VerdictsLapsed(
+        f"{len(lapsed)} of {answer.judged} containers could not be started now as they were",
+        details={"remedies": list(cures)})
 
 
 def offline(

@@ -1,19 +1,20 @@
-"""``vordr trash``: ls and restore."""
+"""``vordr trash``: ls, restore and empty."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import click
 
 from vordr.cli import wording
 from vordr.cli.command import HELP, Command
-from vordr.cli.context import Session
+from vordr.cli.context import Session, interactive
 from vordr.cli.output import Columns, print_json, print_rows
 from vordr.cli.shapes import plain
 from vordr.cli.targets import act_json
 from vordr.model.answers import TrashEntry
-from vordr.model.arguments import NoArgs, TrashRestoreArgs
+from vordr.model.arguments import NoArgs, TrashEmptyArgs, TrashRestoreArgs
 
 COLUMNS: Final[Columns] = (
     ("ID", "id"), ("KIND", "kind"), ("NAME", "name"), ("REMOVED", "removed"), ("KEPT FOR", "left"),
@@ -55,6 +56,30 @@ def restore(session: Session, name: str | None, item: str) -> None:
         print_json(act_json(answer))
     else:
         print(answer.container.name)
+
+
+@command.command("empty", cls=Command)
+@click.option("-a", "--all", "everything", is_flag=True, help="Also what is not past its deadline.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.argument("items", metavar="[ID|NAME]...", nargs=-1)
+@click.pass_obj
+def empty(session: Session, everything: bool, yes: bool, items: tuple[str, ...]) -> None:
+    """Delete the files of removed containers for good: of these, or of all whose deadline has passed.
+
+    Their removal cannot be undone then. Images stay, since their layers may be others', too.
+    """
+    asked = items or (("all of it",) if everything else ())
+    if asked and not yes and interactive() and not click.confirm(
+            f"Delete for good what the trash has ({', '.join(asked)})?", err=True):
+        raise click.exceptions.Exit(1)
+    answer = session.engine().call("trash_empty", TrashEmptyArgs(items=items, all=everything)).answer
+    if session.json:
+        print_json({"items": [plain(item) for item in answer.items],
+                    "txn": None if answer.receipt is None else answer.receipt.txn})
+        return
+    for item in answer.items:
+        print(item.id)
+    print(f"Freed {wording.size(sum(item.size for item in answer.items))}", file=sys.stderr)
 
 
 def row_of(item: TrashEntry, now_us: int, *, full: bool) -> dict[str, Any]:

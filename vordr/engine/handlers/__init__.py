@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from vordr.engine.handlers import admitting, containers, images, reversal, trust, verifying, watching
+from vordr.engine.handlers import (
+    admitting,
+    containers,
+    images,
+    reversal,
+    trash,
+    trust,
+    verdicts,
+    verifying,
+    watching,
+)
 from vordr.engine.host import Handler
 
 HANDLERS: Final[Mapping[str, Handler]] = {
@@ -45,9 +55,11 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "redo": reversal.redo,
     "history": reversal.history,
     "explain": reversal.explain,
-    "trash": reversal.trash,
-    "trash_restore": reversal.trash_restore,
+    "trash": trash.trash,
+    "trash_restore": trash.trash_restore,
+    "trash_empty": trash.trash_empty,
     "audit": watching.audit,
+    "verdicts": verdicts.verdicts,
     "doctor": watching.doctor,
     "version": watching.version,
 }

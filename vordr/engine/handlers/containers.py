@@ -25,6 +25,7 @@ from vordr.engine.handlers.naming import free_name
 from vordr.engine.handlers.ranges import free_range
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.intake import bring_in, pull_image
+from vordr.engine.judging import check_network, start_verdict
 from vordr.engine.library import shown
 from vordr.engine.protocol import Reply
 from vordr.model import answers, arguments
@@ -33,7 +34,6 @@ from vordr.model.errors import (
     ContainerStopped,
     ImageNotFound,
     NameInUse,
-    PolicyDenied,
     PullFailed,
     RegistryDenied,
     RegistryFailed,
@@ -46,7 +46,6 @@ from vordr.model.records import Step, busy_key, head_key, name_key
 from vordr.model.spec import (
     LONGEST_STOP,
     ContainerSpec,
-    NetworkMode,
     check_environment,
     check_exec,
     check_name,
@@ -120,14 +119,6 @@ def _never_was(host: Host, container: str) -> bool:
         return False  # what it could not sync may be there all the same
     held = host.journal.get(busy_key(f"container/{container}"))
     return held is None and container_by_id(host.journal, container) is None
-
-
-def check_network(host: Host, network: NetworkMode) -> None:
-    """Raise PolicyDenied where the operator's policy, as it is now, does not allow this network."""
-    if network is NetworkMode.HOST and not host.gatekeeper.trusted().policy.allow_host_network:
-        raise PolicyDenied(
-            "the operator's policy does not allow the host's network",
-            remedy=f"set allow_host_network = true in {host.paths.trust / 'policy.toml'}")
 
 
 def _run_named(host: Host, plan: Callable[[], Plan], *, chosen: bool) -> Finished:
@@ -308,8 +299,7 @@ def _act(
         verdicts = {}
         if any(needs_verdict(step) for step in planned):
             authorise_process(act, container.spec, call.caller)
-            check_network(host, container.spec.network)
-            verdicts = {container.image: host.library.judge_manifest(container.image)}
+            verdicts = {container.image: start_verdict(host, container)}
         return Plan(
             act, f"{act} {container.name}", planned, call.caller.principal, attach=attach,
             verdicts=verdicts, conditions=conditions)

@@ -1,4 +1,4 @@
-"""Handlers of undo, redo, history, trash and explain."""
+"""Handlers of undo, redo, history and explain."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from vordr.engine.finding import (
     find_removed,
     names_in_use,
 )
-from vordr.engine.handlers.containers import check_network, name_taken
 from vordr.engine.host import Call, Host, receipt
+from vordr.engine.judging import check_network
 from vordr.engine.protocol import Reply
 from vordr.formats.times import format_rfc3339
-from vordr.images.generations import folder_size
 from vordr.model import answers, arguments
 from vordr.model.errors import (
     ContainerNotFound,
-    ImageNotFound,
     NothingToUndo,
     PolicyDenied,
     StaleState,
@@ -44,9 +42,8 @@ from vordr.model.plan import (
     subjects,
     undoable,
 )
-from vordr.model.records import Act, Cause, Step, head_key, name_key
-from vordr.model.spec import check_name
-from vordr.model.state import ImageState, TrashItem
+from vordr.model.records import Act, Cause, Step, head_key, name_key, trash_key
+from vordr.model.state import ImageState
 from vordr.model.steps import needs_verdict
 from vordr.model.verdict import Verdict
 
@@ -93,10 +90,6 @@ def _any_container(host: Host, given: str) -> str:
         except ContainerNotFound:
             message = f"no container is called {given!r}"
             raise ContainerNotFound(message, details={"container": given}) from None
-
-
-def _trash(host: Host) -> list[TrashItem]:
-    return [msgspec.convert(value, TrashItem) for _, value in host.journal.scan("trash/")]
 
 
 def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -> Reply:
@@ -181,11 +174,11 @@ def _check_possible(host: Host, plan: UndoPlan) -> None:
     goes: set[str] = set()  # to the trash, by a step before
     for step in plan.steps:
         container = step.subject.removeprefix("container/")
+        if step.operation in (Op.RESTORE, Op.RECREATE, Op.UNCREATE) and container not in goes:
+            _check_there(host, container)
         if step.operation in (Op.REMOVE, Op.UNCREATE):
             goes.add(container)
         if step.operation in (Op.RESTORE, Op.RECREATE):
-            if container not in goes and host.journal.get(f"trash/{container}") is None:
-                raise UndoExpired(f"container {container[:12]} has left the trash and cannot come back")
             name = _name_after(host, step)
             holder = names.get(name)
             if holder is not None and holder != container and name not in released:
@@ -195,19 +188,29 @@ def _check_possible(host: Host, plan: UndoPlan) -> None:
                     details={"name": name, "holder": holder})
 
 
+def _check_there(host: Host, container: str) -> None:
+    """Raises UndoExpired when the container's files, which lay in the trash, are gone."""
+    now = container_by_id(host.journal, container)
+    standing = now is not None and now.state is not State.REMOVED
+    if not standing and host.journal.get(trash_key(container)) is None:
+        raise UndoExpired(f"container {container[:12]} has left the trash and cannot come back")
+
+
 def _name_after(host: Host, step: Step) -> str:
     """The name that a restore or recreate takes again; empty when it takes none."""
     name = name_taken_by(step.operation, step.args)
     if name is None and step.operation == Op.RESTORE:
-        item = host.journal.get(f"trash/{step.subject.removeprefix('container/')}")
+        item = host.journal.get(trash_key(step.subject.removeprefix("container/")))
         name = (item or {}).get("name")
     return name or ""
 
 
 def _name_conditions(host: Host, plan: UndoPlan) -> dict[str, Any]:
-    """The names to take again must still be free when the undo begins."""
-    wanted = [_name_after(host, s) for s in plan.steps if s.operation in (Op.RESTORE, Op.RECREATE)]
-    return {name_key(name): host.journal.get(name_key(name)) for name in wanted if name}
+    """The names to take again must still be free when the undo begins, and what comes back in the trash."""
+    back = [step for step in plan.steps if step.operation in (Op.RESTORE, Op.RECREATE)]
+    keys = [name_key(name) for name in (_name_after(host, step) for step in back) if name]
+    keys += [trash_key(step.subject.removeprefix("container/")) for step in back]
+    return {key: host.journal.get(key) for key in keys}
 
 
 def _verdicts(host: Host, plan: UndoPlan) -> dict[str, Verdict]:
@@ -338,55 +341,3 @@ def _story(host: Host, acts: Sequence[Act], act: Act) -> list[str]:
     elif undoable(act):
         lines += ["", f"To take it back: vordr undo {act.txn}"]
     return lines
-
-
-# -- trash -----------------------------------------------------------------------------------------
-
-
-def trash(host: Host, call: Call, args: arguments.NoArgs) -> Reply:
-    items = sorted(_trash(host), key=lambda item: item.removed, reverse=True)
-    return Reply(answers.TrashAnswer(items=tuple(
-        answers.TrashEntry(
-            id=item.id, kind=item.kind, name=item.name, removed=item.removed, deadline=item.deadline,
-            size=_size(host, item), txn=item.txn)
-        for item in items)))
-
-
-def _size(host: Host, item: TrashItem) -> int:
-    if item.image is not None:
-        return item.image.size
-    return folder_size(host.paths.trashed(item.id))
-
-
-def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> Reply:
-    item = find_removed(host.journal, args.item)
-    kept = item.container
-    if kept is None:
-        raise ImageNotFound(
-            f"{item.name} is an image", remedy=f"vordr undo {item.txn} brings it back")
-    name = args.name or item.name
-    check_name(name)
-    if host.journal.get(name_key(name)) is not None:
-        raise name_taken(host, name)
-
-    def make() -> Plan:
-        subject = f"container/{item.id}"
-        head = {head_key(subject): host.journal.get(head_key(subject))}  # before what is read under it
-        now = container_by_id(host.journal, item.id)
-        last = msgspec.structs.replace(kept, name=name)
-        steps: list[Step] = []
-        if now is None:
-            steps.append(Step(subject=subject, operation=str(Op.RECREATE), args={
-                "container": msgspec.to_builtins(last), "to": str(last.state)}))
-        if last.state is State.REMOVED:
-            back = State.STOPPED if last.started is not None else State.CREATED
-            steps.append(Step(subject=subject, operation=str(Op.RESTORE),
-                              args={"to": str(back), "name": name}))
-        return Plan(
-            "trash_restore", f"restore {name} from the trash", tuple(steps), call.caller.principal,
-            conditions={**head, name_key(name): None})
-
-    finished = host.transactions.run(make)
-    container = container_by_id(host.journal, item.id)
-    assert container is not None
-    return Reply(answers.ContainerAnswer(container=container, receipt=receipt(finished)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from vordr.actors.transaction import Plan
@@ -14,9 +15,11 @@ from vordr.engine.library import check_file, shown, subject_of
 from vordr.engine.protocol import Reply
 from vordr.formats import reference
 from vordr.gatekeeper.bundle import LARGEST_BUNDLE
+from vordr.gatekeeper.cures import Target, cures, cures_of
 from vordr.gatekeeper.decide import Mode, Report
 from vordr.gatekeeper.evidence import Beside
 from vordr.gatekeeper.package import open_ctp
+from vordr.gatekeeper.steps import NAMES
 from vordr.gatekeeper.subject import Subject
 from vordr.images.referrers import LayoutPlace, RegistryPlace
 from vordr.model import answers, arguments
@@ -32,17 +35,39 @@ def verify(host: Host, call: Call, args: arguments.VerifyArgs) -> Reply:
         mode = Mode(args.mode)
     except ValueError:
         raise UsageError(f"unknown mode {args.mode!r}", remedy="strict, permissive or audit") from None
-    manifest: str | None = None
+    target = _target(host, args)
     try:
         subject, bundle, known = _to_verify(host, call, args)
-        manifest = subject.manifest
+        target = replace(target, manifest=subject.manifest)
         told = host.gatekeeper.report(subject, bundle, mode, known)
     except VerificationRejected as refused:
-        return Reply(answers.VerifyAnswer(
-            decision="REJECT", manifest=manifest, mode=args.mode, code=refused.code, message=refused.message,
-            remedy=refused.remedy,
-            steps=(answers.VerifyStep(refused.step, "package", False, refused.message),)))
-    return Reply(_verify_answer(told, manifest))
+        return Reply(_refused(refused, mode, target))
+    return Reply(_verify_answer(told, target, graph=args.graph))
+
+
+def _target(host: Host, args: arguments.VerifyArgs) -> Target:
+    """What is to be verified, as cures name it; raises ImageNotFound."""
+    if args.package:
+        return Target(args.image, package=True)
+    image = find_image(host.journal, args.image)
+    return target_of(image, bundle=args.bundle)
+
+
+def target_of(image: ImageState, *, bundle: bool = False) -> Target:
+    """An image of the store as cures name it: by a name where it has one, else by its digest."""
+    return Target(
+        shown(image) if image.names else image.manifest, bundle=bundle, named=bool(image.names),
+        manifest=image.manifest)
+
+
+def _refused(refused: VerificationRejected, mode: Mode, target: Target) -> answers.VerifyAnswer:
+    """Refused before the steps: a package that does not hold together, or a stored bundle that is damaged."""
+    mended = cures_of(refused, target)
+    return answers.VerifyAnswer(
+        decision="REJECT" if mode is Mode.STRICT else "ALLOW", manifest=target.manifest, mode=mode.value,
+        code=refused.code, message=refused.message, remedy=mended[0].command, cures=mended,
+        steps=(answers.VerifyStep(
+            refused.step, "package" if target.package else NAMES[refused.step - 1], False, refused.message),))
 
 
 def _to_verify(
@@ -59,8 +84,7 @@ def _to_verify(
     check_file(call.files[0])
     reader = open_ctp(call.files[0])
     reader.verify_release(host.gatekeeper.trusted().store, host.now_us())
-    for digest, size, stream in reader.blobs():
-        call.progress(f"check {digest[7:19]}", size, None)
+    for _, _, stream in reader.blobs(call.progress):
         stream.drain()
     return reader.subject, reader.bundle, host.library.beside_package(reader)
 
@@ -74,21 +98,17 @@ def _given_bundle(call: Call) -> bytes:
         return file.read(LARGEST_BUNDLE + 1)
 
 
-def _verify_answer(told: Report, manifest: str) -> answers.VerifyAnswer:
+def _verify_answer(told: Report, target: Target, *, graph: bool) -> answers.VerifyAnswer:
     steps = [answers.VerifyStep(e.step, e.name, True, e.text) for e in told.evidence]
+    mended: tuple[answers.Cure, ...] = ()
     if told.code is not None and told.step is not None:
-        steps.append(answers.VerifyStep(told.step, "", False, told.message))
+        steps.append(answers.VerifyStep(told.step, told.name, False, told.message))
+        mended = cures(told.code, told.details, target)
     return answers.VerifyAnswer(
-        decision=told.decision, manifest=manifest, mode=str(told.mode), code=told.code,
+        decision=told.decision, manifest=target.manifest, mode=told.mode.value, code=told.code,
         message=told.message or None, steps=tuple(steps), attested_by=told.attested_by,
-        remedy=_remedy(told.code))
-
-
-def _remedy(code: str | None) -> str | None:
-    if code is None:
-        return None
-    return ("vordr policy check IMAGE" if code == "POLICY_DENIED"
-            else "vordr adopt IMAGE vouches for it with your own key")
+        remedy=mended[0].command if mended else None, cures=mended,
+        attested=told.attested if graph else None)
 
 
 # -- the policy ------------------------------------------------------------------------------------
