@@ -13,7 +13,7 @@ from vordr.formats.digests import sha256_digest
 from vordr.formats.signature import Suite
 from vordr.gatekeeper.decide import Mode, decide, decide_and_tell, explain, report
 from vordr.gatekeeper.demands import Line, Outcome
-from vordr.gatekeeper.evidence import Beside
+from vordr.gatekeeper.evidence import Beside, Kind, Piece
 from vordr.gatekeeper.policy import Policy, Require, parse
 from vordr.gatekeeper.seen import NOTHING_SEEN
 from vordr.gatekeeper.statements import ADOPT_BUILD, PACK_BUILD
@@ -37,7 +37,7 @@ def refused(case: Case) -> VerificationRejected:
 DETAILS: dict[str, tuple[dict[str, Any], str]] = {
     "provenance of another image": ({"attestation": 0}, "attestation 0 is about sha256:777"),
     "a digest beside the right one": (
-        {"attestation": 1}, f"md5:{'0' * 32}, not about {SUBJECT.manifest} alone"),
+        {"attestation": 1}, f"{SUBJECT.manifest}, md5:{'0' * 32}, not about {SUBJECT.manifest} alone"),
     "stranger's key": ({"key": MALLORY}, f"attestation 0: no key {MALLORY}"),
     "revoked key": ({"key": ALICE, "revoked": "key_compromise"}, "attestation 0"),
     "key of another role": ({"key": CARL, "roles": ["auditors"]}, "trusted as auditors only"),
@@ -132,6 +132,13 @@ def test_the_evidence_of_a_verdict_names_each_step_its_keys_and_its_logs() -> No
         f"SLSA provenance v1 and SPDX document are both about {SUBJECT.manifest}", "4 signatures hold",
         "3 logs of 3 operators: North, South, West", f"release-signers (2 of 2); published by {by}",
         f"bundle {sha256_digest(bundle)}, trust store {made.trust().digest}, policy {Policy().digest}"]
+
+
+@pytest.mark.parametrize(("ends", "expires"), [(5_000_000, 5_000_000), (10**15, 3_600_000_000)])
+def test_a_verdict_outlives_neither_the_trust_store_nor_its_hour(ends: int, expires: int) -> None:
+    made = World()
+    store = replace(made.trust(), expires=NOW + ends)
+    assert judge(Case(raw(made.document()), store)).expires == NOW + expires
 
 
 def test_a_nameless_key_is_called_so_and_no_group_is_said_to_be_none() -> None:
@@ -296,6 +303,20 @@ def test_demands_are_judged_on_this_image_by_what_was_found_and_lies_beside_and_
         assert case.found.attested_by.startswith("published by Alice")
 
 
+def test_the_record_names_the_evidence_beside_the_bundle_where_a_scope_looks_at_it() -> None:
+    made = World()
+    pieces = (Piece(Kind.DSSE, b"one"), Piece(Kind.SIGSTORE, b"two"))
+    document, beside = raw(made.document()), replace(HERE, pieces=pieces)
+
+    def recorded(policy: Policy) -> str:
+        return decide(SUBJECT, document, made.trust(), policy, NOW, 1, beside).evidence[-1].text
+
+    policy = scoped(f'signers = ["{ALICE}"]\n')
+    assert recorded(Policy()).endswith(f"policy {Policy().digest}")
+    assert recorded(policy).endswith(
+        f"policy {policy.digest}, dsse-envelope {pieces[0].digest}, sigstore-bundle {pieces[1].digest}")
+
+
 def test_an_explanation_is_the_report_and_every_demand() -> None:
     made = World()
     document, policy = raw(made.document()), scoped(f'require = "published"\nsigners = ["{BOB}"]\n')
@@ -328,3 +349,10 @@ def test_what_entries_showed_of_their_logs_is_told_for_the_next_decision() -> No
     assert {(one.log.id, one.index): one.leaf for one in shown} == {
         (entry["logId"], entry["logIndex"]): leaves[entry["logId"], entry["logIndex"]]
         for entry in document["logEntries"]}
+
+
+def test_a_subject_whose_digest_is_none_is_refused_with_the_place() -> None:
+    crooked = replace(SUBJECT, config="sha256:A")
+    with pytest.raises(VerificationRejected) as refusal:
+        decide(crooked, None, World().trust(), Policy(), NOW, 1)
+    assert refusal.value.message.startswith("subject: not sha256:") and "'sha256:A'" in refusal.value.message

@@ -166,3 +166,30 @@ def test_the_error_says_where() -> None:
         canonical.loads(b"{", where="bundle.json")
     assert caught.value.where == "bundle.json"
     assert str(caught.value).startswith("bundle.json: ")
+
+
+def test_brackets_in_strings_are_not_depth_even_where_none_is_allowed() -> None:
+    assert canonical.loads('"[[{{"', max_depth=0) == "[[{{"
+    with pytest.raises(FormatError, match="nested deeper than 0"):
+        canonical.loads("[]", max_depth=0)
+
+
+def test_wide_values_may_be_as_deep_as_is_allowed_and_no_deeper() -> None:
+    assert canonical.loads("[[1], [2], {}]", max_depth=2) == [[1], [2], {}]
+    with pytest.raises(FormatError, match="^json: nested deeper than 2$"):
+        canonical.loads("[[1], [2], [{}]]", max_depth=2)
+
+
+@pytest.mark.parametrize(("value", "fast"), [
+    ("é", True), (True, True), (None, True), (0, True), (2**53 - 1, True), (-(2**53) + 1, True),
+    ([1, ("a", None)], True), ({"a": {"b": [False]}, "é\uffff": 1}, True), ({}, True),
+    (2**53, False), (-(2**53), False), (1.5, False), ([1.5], False), ({"a": 1.5}, False),
+    ({"\U0001f600": 1}, False), ({1: 1}, False), ({"a"}, False),
+])
+def test_only_what_the_fast_encoder_writes_alike_takes_it(
+    value: object, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[object] = []
+    monkeypatch.setattr(canonical, "dumps", lambda value: taken.append(value) or b"slow")
+    assert (canonical.fast_dumps(value) == b"slow") is (not fast)
+    assert taken == ([] if fast else [value])

@@ -76,3 +76,8 @@ def test_what_a_line_cannot_carry_makes_no_checkpoint(
 ) -> None:
     with pytest.raises(FormatError):
         Checkpoint(origin, size, root, extensions)
+
+
+def test_a_checkpoint_may_be_of_the_largest_tree() -> None:
+    largest = checkpoint.Checkpoint("origin", merkle.MAX_SIZE, bytes(32))
+    assert checkpoint.parse(largest.to_text()) == largest

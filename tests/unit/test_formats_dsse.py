@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from vordr.formats import FormatError, dsse
+from vordr.formats.signature import PrivateKey, Suite
 
 KEY_ID = "sha256:" + "ab" * 32
 
@@ -84,3 +85,21 @@ def test_what_is_no_envelope_is_refused(obj: object) -> None:
 
 def test_256_signatures_are_read() -> None:
     assert len(dsse.parse(_object(signatures=[{"keyid": "a", "sig": "c2ln"}] * 256)).signatures) == 256
+
+
+ONE, TWO = (PrivateKey.from_seeds(Suite.ED25519, bytes([n]) * 32) for n in (1, 2))
+
+
+def test_signing_adds_a_signature_that_holds_in_the_order_of_the_key_ids() -> None:
+    envelope = dsse.Envelope("text/plain", b"payload", ())
+    signed = envelope.signed_by(ONE).signed_by(TWO)
+    assert signed == envelope.signed_by(TWO).signed_by(ONE)
+    assert [one.keyid for one in signed.signatures] == sorted((ONE.public.key_id, TWO.public.key_id))
+    assert (signed.payload_type, signed.payload) == ("text/plain", b"payload")
+    keys = {key.public.key_id: key.public for key in (ONE, TWO)}
+    assert all(keys[one.keyid].verify(one.sig, envelope.pae()) for one in signed.signatures)
+
+
+def test_signing_again_gives_the_same_envelope() -> None:
+    signed = dsse.Envelope("text/plain", b"payload", ()).signed_by(ONE).signed_by(TWO)
+    assert signed.signed_by(TWO) is signed and signed.signed_by(ONE) is signed

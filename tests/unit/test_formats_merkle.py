@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from vordr.formats import FormatError, merkle
+from vordr.formats.merkle import Frontier
 
 # The reference vectors of certificate-transparency: eight entries, the root after each.
 ENTRIES = [
@@ -162,3 +165,50 @@ def test_paths_of_a_tree_of_two_to_the_forty_leaves_need_few_subtrees() -> None:
     assert merkle.verify_consistency(2**39 + 1, size, old, root, path)
     assert len(asked) < 200
     assert all((index + 1) << level <= size for level, index in asked)
+
+
+def test_the_empty_frontier_is_eight_bytes_and_read_back() -> None:
+    assert Frontier().to_bytes() == bytes(8)
+    assert Frontier.from_bytes(bytes(8)) == Frontier()
+
+
+def test_every_tree_has_an_empty_proof_from_nothing_and_from_itself() -> None:
+    leaves = [merkle.leaf_hash(bytes([n])) for n in range(5)]
+    assert merkle.consistency_path(0, leaves) == merkle.consistency_path(5, leaves) == []
+    assert merkle.consistency_path(0, []) == []
+
+
+def test_hashes_of_another_length_show_no_consistency() -> None:
+    short, whole = bytes(31), bytes(32)
+    assert merkle.verify_consistency(1, 1, whole, whole, [])
+    assert not merkle.verify_consistency(1, 1, short, short, [])
+    one, two = merkle.leaf_hash(b"1"), merkle.leaf_hash(b"2")
+    assert merkle.verify_consistency(1, 2, one, merkle.node_hash(one, two), [two])
+    assert not merkle.verify_consistency(1, 2, one, merkle.node_hash(one, two), [two[:31]])
+
+
+def test_the_largest_tree_has_proofs_and_one_larger_has_none() -> None:
+    largest, root = merkle.MAX_SIZE, merkle.leaf_hash(b"root")
+    assert len(merkle.inclusion_path_from(0, largest, lambda level, index: root)) == 63
+    assert len(merkle.consistency_path_from(1, largest, lambda level, index: root)) == 63
+    assert merkle.verify_consistency(largest, largest, root, root, [])
+    assert not merkle.verify_consistency(largest + 1, largest + 1, root, root, [])
+    path, above = [root] * 63, root
+    for _ in path:
+        above = merkle.node_hash(above, root)
+    assert merkle.verify_inclusion(0, largest, root, path, above)
+    for call in (merkle.inclusion_path_from, merkle.consistency_path_from):
+        with pytest.raises(FormatError):
+            call(1, largest + 1, lambda level, index: root)
+
+
+def test_the_hashes_are_those_of_the_prefixes() -> None:
+    """SHA-256 of 0x00, and of 0x01 and 64 zero bytes."""
+    assert merkle.leaf_hash(b"").hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+    assert merkle.node_hash(bytes(32), bytes(32)) == hashlib.sha256(b"\x01" + bytes(64)).digest()
+
+
+def test_a_frontier_may_be_of_the_largest_tree_and_of_none_larger() -> None:
+    assert Frontier(merkle.MAX_SIZE, (bytes(32),) * 63).size == 2**63 - 1
+    with pytest.raises(FormatError, match="out of range"):
+        Frontier(merkle.MAX_SIZE + 1, (bytes(32),))

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from vordr.formats import FormatError, note
+from vordr.formats import FormatError, base64s, note
 from vordr.formats.signature import PrivateKey, PublicKey, Suite
 
 # The example keys and note of Go's sumdb/note package (note_test.go).
@@ -161,3 +161,22 @@ def test_notes_take_ed25519_keys_only() -> None:
         note.verify_note(NOTE, "x", key.public)
     with pytest.raises(FormatError):
         note.encode_verifier_key("x", PublicKey(Suite.ED448, key.public.raw))
+
+
+def test_a_verifier_key_may_hold_a_plus_in_its_base64() -> None:
+    with_plus = next(
+        key.public for key in (PrivateKey.from_seeds(Suite.ED25519, bytes([n]) * 32) for n in range(256))
+        if "+" in base64s.encode(b"\x01" + key.public.raw))
+    assert note.parse_verifier_key(note.encode_verifier_key("who", with_plus)) == ("who", with_plus)
+
+
+@pytest.mark.parametrize("letter", ["a", "é"])
+def test_a_note_may_have_a_million_bytes_and_no_more(letter: str) -> None:
+    line = "\n\n— who AAAAAAA=\n"
+    room = note.MAX_BYTES - len(line.encode())
+    text = letter * (room // len(letter.encode()))
+    whole = text + "b" * (room - len(text.encode())) + line
+    assert len(whole.encode()) == note.MAX_BYTES
+    assert note.parse_note(whole).signatures == (note.NoteSignature("who", bytes(4), bytes(1)),)
+    with pytest.raises(FormatError, match="longer"):
+        note.parse_note("b" + whole)

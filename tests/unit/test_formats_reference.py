@@ -136,3 +136,16 @@ def test_the_familiar_form_stays_long_where_the_short_one_would_mean_another_ima
 def test_a_reference_that_would_be_read_as_another_cannot_be_made(registry: str, repository: str) -> None:
     with pytest.raises(FormatError):
         Reference(registry, repository)
+
+
+def test_a_registry_may_be_as_long_as_a_dns_name_with_a_port() -> None:
+    longest = ".".join(["a" * 49] * 5) + ".abc:65535"
+    assert len(longest) == reference.MAX_REGISTRY
+    assert reference.parse(f"{longest}/c").registry == longest
+    with pytest.raises(FormatError):
+        reference.parse(f"a{longest}/c")
+
+
+def test_only_the_first_part_of_a_repository_could_be_read_as_a_registry() -> None:
+    assert reference.parse("docker.io/me/a.b/c").familiar() == "me/a.b/c"
+    assert reference.parse("docker.io/a.b/me/c").familiar() == "docker.io/a.b/me/c"

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA87PrivateKey
 
-from vordr.formats import FormatError, base64s, curves, digests, mldsa
+from vordr.formats import FormatError, base64s, curves, digests, mldsa, pkcs8
 from vordr.formats.signature import PrivateKey, PublicKey, Suite
 
 # RFC 8032 §7.1 and §7.4: suite, secret key, public key, message, signature.
@@ -374,3 +374,46 @@ def test_whether_ml_dsa_is_there_is_tried_and_not_looked_up(monkeypatch: pytest.
     monkeypatch.undo()
     mldsa.available.cache_clear()
     assert mldsa.available()
+
+
+def test_a_scalar_is_reduced_below_the_order_and_not_at_it() -> None:
+    for size, order, reduced in (
+        (32, curves.ED25519_L, curves.ed25519_scalar_is_reduced),
+        (57, curves.ED448_L, curves.ed448_scalar_is_reduced),
+    ):
+        r = b"\xff" * size
+        assert reduced(r + (order - 1).to_bytes(size, "little"))
+        assert not reduced(r + order.to_bytes(size, "little"))
+
+
+def test_a_private_key_shows_its_suite_and_the_beginning_of_its_id() -> None:
+    key = _key(Suite.ED448)
+    assert repr(key) == f"<PrivateKey CT-SIG-04 {key.public.key_id[:len('sha256:') + 12]}…>"
+
+
+@pytest.mark.parametrize(("size", "header"), [
+    (0, "0400"), (127, "047f"), (128, "048180"), (255, "0481ff"), (256, "04820100"), (65536, "0483010000")])
+def test_lengths_are_written_as_der_demands(size: int, header: str) -> None:
+    assert pkcs8._tlv(0x04, bytes(size)) == bytes.fromhex(header) + bytes(size)
+
+
+@pytest.mark.parametrize(("number", "der"), [
+    (1, "020101"), (8, "020108"), (127, "02017f"), (128, "02020080"), (256, "02020100"), (16384, "02024000"),
+    (32768, "0203008000"), (1 << 71, "020a00" + "80" + "00" * 8)])
+def test_numbers_are_written_as_der_demands(number: int, der: str) -> None:
+    """The first bit is the sign's."""
+    assert pkcs8._integer(number).hex() == der
+
+
+def test_a_locked_key_has_sixteen_bytes_of_salt() -> None:
+    der = base64s.decode("".join(_key(Suite.ED25519).to_pem(b"secret").decode().splitlines()[1:-1]), "pem")
+    scrypt = bytes.fromhex("06092b06010401da47040b")
+    after = der.index(scrypt) + len(scrypt) + 2  # the sequence of its parameters, of which the salt is first
+    assert der[after : after + 2] == b"\x04\x10"
+
+
+def test_what_ml_dsa_is_missing_for_is_a_private_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mldsa, "available", lambda: False)
+    with pytest.raises(FormatError) as refusal:
+        PrivateKey.generate(Suite.ED25519_ML_DSA_87)
+    assert (refusal.value.where, refusal.value.message) == ("private key", mldsa.MISSING)

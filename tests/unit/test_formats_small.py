@@ -92,6 +92,7 @@ def test_other_uuids_have_no_timestamp(text: str) -> None:
         ("2024-02-29T12:00:00.123456789Z", 1709208000_123456),
         ("0001-01-01T00:00:00Z", -62135596800_000000),
         ("9999-12-31T23:59:59.999999Z", 253402300799_999999),
+        ("1970-01-02T00:00:00+23:59", 60_000000),
     ],
 )
 def test_timestamps_of_rfc_3339_are_microseconds(text: str, us: int) -> None:

@@ -13,11 +13,19 @@ import msgspec
 import pytest
 from whole_engine import planted
 
+from vordr.engine.auditing import audited
+from vordr.formats.signature import PrivateKey, Suite
+from vordr.journal.auditor import OfflineJournal
+from vordr.journal.batch import Group
 from vordr.journal.lawful import check_history
-from vordr.model.records import Inverse, Kind, Record
+from vordr.journal.store import JournalStore
+from vordr.model import answers
+from vordr.model.paths import Paths
+from vordr.model.records import Draft, Inverse, Kind, Record
 from vordr.model.state import ContainerState
 
 replace = msgspec.structs.replace
+KEY = PrivateKey.from_seeds(Suite.ED25519, bytes(range(32)))
 Story = list[Record]
 
 
@@ -133,6 +141,30 @@ def test_the_first_record_that_is_not_allowed_is_named(story: Story) -> None:
     assert history.unlawful is not None
     assert history.unlawful.seq == story[at(story, Kind.DONE, "pause")].seq
     assert "resume" in history.unlawful.reason
+
+
+def rewritten(folder: Path, story: Story) -> answers.AuditAnswer:
+    """What an audit with the model says of a journal of ``story``, with hashes, tree and head anew."""
+    paths, times = Paths(folder / "root", folder / "run"), iter(story)
+    store = JournalStore.open(paths, KEY, lambda: next(times).time)
+    for record in story:
+        fields = {name: getattr(record, name) for name in Draft.__struct_fields__}
+        (outcome,) = store.append_batch([Group((Draft(**fields),), reserve=True)])
+        assert isinstance(outcome, tuple), outcome
+    store.close()
+    with OfflineJournal.copied(paths.journal, paths.journal_head) as journal:
+        assert journal.audit(KEY.public).ok, "the chain itself holds"
+        return audited(journal, KEY.public, None, model=True)
+
+
+def test_an_audit_allows_what_happened_and_refuses_it_with_one_illegal_step_whose_hashes_hold(
+    story: Story, tmp_path: Path
+) -> None:
+    assert rewritten(tmp_path / "told", story).ok
+    answer = rewritten(tmp_path / "forged", FORGERIES["a state that the table does not lead to"](story))
+    pause = story[at(story, Kind.DONE, "pause")].seq
+    assert (answer.ok, answer.first_bad) == (False, pause)
+    assert (answer.reason or "").startswith(f"the model does not allow record {pause}: ")
 
 
 def test_the_command_says_how_much_was_held_against_the_model(tmp_path: Path) -> None:

@@ -113,3 +113,34 @@ def test_a_refusal_says_what_is_allowed_instead(op, state, kind, remedy):
 
 def test_the_refusal_of_the_design_in_its_own_words():
     assert str(illegal(Op.PAUSE, State.STOPPED, "web")) == "cannot pause: web is stopped; allowed: start, rm"
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("op", Op)
+def test_a_refusal_names_operation_and_state_and_is_of_the_kind_that_they_make(op, state):
+    """Running or paused stands in the way of a start and a removal; stopped or created of all but these."""
+    error = illegal(op, state, "web")
+    assert error.details == {"operation": str(op), "state": str(state)}
+    alive, ended = state in (State.RUNNING, State.PAUSED), state in (State.CREATED, State.STOPPED)
+    begins = op in (Op.START, Op.REMOVE)
+    kind = ContainerRunning if alive and begins else ContainerStopped if ended and not begins else None
+    assert type(error) is (kind or IllegalTransition)
+
+
+def test_what_is_refused_is_named_in_the_words_that_people_type():
+    assert str(illegal(Op.RESUME, State.REMOVED, "web")) == "cannot unpause: web is removed; allowed: nothing"
+    assert str(illegal(Op.REMOVE, State.PAUSED, "web")) == (
+        "cannot rm: web is paused; allowed: unpause, stop, kill")
+    with pytest.raises(ContainerStopped, match="cannot pause: the container is stopped"):
+        target(Op.PAUSE, State.STOPPED)
+    with pytest.raises(IllegalTransition, match="^pause cannot lead to running; possible: paused$"):
+        target(Op.PAUSE, State.RUNNING, State.RUNNING)
+    with pytest.raises(IllegalTransition, match="^restore cannot lead to paused; possible: created, st"):
+        target(Op.RESTORE, State.REMOVED, State.PAUSED)
+
+
+def test_the_machine_has_a_trigger_for_each_target_of_each_row():
+    rows = machine_transitions()
+    assert {"trigger": "start", "source": ["created", "stopped"], "dest": "running"} in rows
+    assert {"trigger": "revive_to_paused", "source": ["stopped"], "dest": "paused"} in rows
+    assert len(rows) == sum(len(row.targets) for row in TABLE)

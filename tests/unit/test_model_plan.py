@@ -326,6 +326,37 @@ def test_redo_takes_back_the_newest_undo_that_stands(h):
         choose_redo(h.acts, principal="you")
 
 
+def test_a_redo_by_id_is_of_the_one_standing_undo_whose_id_begins_so(h):
+    run, other = h.run("a"), h.run("b")
+    first = h.undo(run)
+    assert choose_redo(h.acts, principal="me").txn == first
+    second = h.undo(other)
+    assert choose_redo(h.acts, principal="you", txn=first[:8]).txn == first
+    assert choose_redo(h.acts, principal="me", txn=second).txn == second
+    for wanted in ("", "nothing", run, other):
+        with pytest.raises(NothingToUndo, match=f"no standing undo has an id beginning with '{wanted}'"):
+            choose_redo(h.acts, principal="me", txn=wanted)
+
+
+def test_an_id_that_begins_no_act_or_several_chooses_none(h):
+    h.run("a"), h.run("b")
+    with pytest.raises(NothingToUndo, match="no transaction has an id beginning with 'x'"):
+        choose(h.acts, principal="me", txn="x")
+    with pytest.raises(NothingToUndo, match="several transactions have an id beginning with '0000'"):
+        choose(h.acts, principal="me", txn="0000")
+
+
+def test_a_redo_is_not_of_a_redo_nor_of_an_undo_that_was_redone(h):
+    run = h.run()
+    undo = h.undo(run)
+    redo = h.undo(undo, act="redo")
+    for wanted in (undo, redo, None):
+        with pytest.raises(NothingToUndo):
+            choose_redo(h.acts, principal="me", txn=wanted)
+    with pytest.raises(NothingToUndo, match="nothing to redo"):
+        choose_redo(h.acts, principal="me")
+
+
 def test_undo_of_an_undo_is_the_act_again(h):
     run = h.run()
     before = digest_of(h.containers["a"])

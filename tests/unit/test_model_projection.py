@@ -1,5 +1,7 @@
 """The projection as a function of the records: who holds what, what is open, what lives."""
 
+import json
+
 import pytest
 
 from vordr.model.errors import JournalCorrupt
@@ -18,13 +20,18 @@ class Standing:
         inverse = Inverse("revive", {"to": "running"}, Fidelity.STATE) if kind is Kind.DONE else None
         record = Record(
             seq=self.seq, txn=txn, kind=kind, cause=Cause.ACT, subject=subject, operation=operation,
-            args=args, before=None, after=None, inverse=inverse, principal="me", boot_id="b", time=self.seq)
+            args=args, before="sha256:b", after="sha256:a", inverse=inverse, principal="me", boot_id="b",
+            time=self.seq)
         for key, value in project(record, self.values.get).items():
             if value is None:
                 self.values.pop(key, None)
             else:
                 self.values[key] = value
         return self.seq
+
+    def act(self, txn="t1"):
+        """The act as it is stored."""
+        return json.loads(json.dumps(self.values[f"acts/{txn}"]))
 
     def keys(self, space):
         return {key: value for key, value in self.values.items() if key.startswith(space)}
@@ -100,3 +107,97 @@ def test_a_step_writes_only_what_steps_may(standing, key):
 def test_an_outcome_of_no_begun_transaction_does_not_fit(standing):
     with pytest.raises(JournalCorrupt, match="no begun transaction"):
         standing.add(Kind.DONE, step={}, writes={})
+
+
+# -- every field of an act -------------------------------------------------------------------------
+
+BEGUN = {
+    "txn": "t1", "act": "rm", "summary": "remove web", "cause": "act", "principal": "me",
+    "plan": [{"subject": "container/a", "operation": "stop", "args": {"timeout": 3}}], "seq": 1, "time": 1,
+    "origin": "t0", "undoes": None, "undone_by": None, "status": "open", "steps": [], "intent": None,
+    "takes_back": None, "end": None, "reversible": False, "holds": ["container/a"]}
+
+
+def begin(standing, **more):
+    args = {key: BEGUN[key] for key in ("summary", "plan", "origin", "reversible", "holds")} | more
+    standing.add(Kind.BEGIN, operation="rm", **args)
+
+
+def test_a_begin_is_an_open_act_with_all_that_was_planned(standing):
+    begin(standing)
+    assert standing.act() == BEGUN
+    assert standing.keys("acts/").keys() == {"acts/t1"}
+    assert {key: value for key, value in standing.values.items() if key != "acts/t1"} == {
+        "open/t1": 1, "busy/container/a": "t1", "heads/container/a": 1}
+
+
+def test_a_begin_that_says_nothing_is_called_by_its_operation_and_can_be_undone(standing):
+    standing.add(Kind.BEGIN, operation="prune")
+    assert standing.act() == {
+        **BEGUN, "act": "prune", "summary": "prune", "plan": [], "origin": None, "reversible": True,
+        "holds": []}
+
+
+def test_an_intent_stands_in_the_act_until_its_outcome_which_keeps_what_the_step_said(standing):
+    begin(standing)
+    standing.add(Kind.INTENT, step={"timeout": 3})
+    assert standing.act() == {**BEGUN, "intent": BEGUN["plan"][0]}
+    standing.add(Kind.DONE, step={"timeout": 3}, writes={"names/web": "a"})
+    inverse = {"operation": "revive", "args": {"to": "running"}, "fidelity": "state", "losses": []}
+    assert standing.act() == {**BEGUN, "steps": [{
+        "subject": "container/a", "operation": "stop", "args": {"timeout": 3}, "before": "sha256:b",
+        "after": "sha256:a", "inverse": inverse, "seq": 3, "compensates": None}]}
+    assert standing.values["names/web"] == "a"
+
+
+def test_a_step_that_says_nothing_has_no_arguments(standing):
+    begin(standing)
+    standing.add(Kind.INTENT)
+    assert standing.values["acts/t1"]["intent"]["args"] == {}
+    standing.add(Kind.DONE, writes={})
+    assert standing.values["acts/t1"]["steps"][0]["args"] == {}
+
+
+@pytest.mark.parametrize(("kind", "status"), [(Kind.COMMIT, "committed"), (Kind.ABORT, "aborted")])
+def test_an_end_says_how_and_when_and_leaves_no_intent(standing, kind, status):
+    begin(standing)
+    standing.add(Kind.INTENT, step={}, compensates=7)
+    standing.add(kind)
+    assert standing.act() == {**BEGUN, "status": status, "end": 3}
+
+
+def test_an_undo_of_several_acts_marks_each_and_its_redo_makes_each_live(standing):
+    for txn, undoes in (("t1", None), ("t2", None), ("t3", "t2,t1"), ("t4", "t3")):
+        standing.add(Kind.BEGIN, txn, **({} if undoes is None else {"undoes": undoes}))
+        standing.add(Kind.COMMIT, txn)
+        if txn == "t3":
+            assert [standing.values[f"acts/{t}"]["undone_by"] for t in ("t1", "t2")] == ["t3", "t3"]
+    assert [standing.values[f"acts/t{n}"]["undone_by"] for n in (1, 2, 3, 4)] == [None, None, "t4", None]
+
+
+def test_an_undo_of_an_act_that_nobody_knows_marks_nothing(standing):
+    standing.add(Kind.BEGIN, "t2", undoes="t1")
+    standing.add(Kind.COMMIT, "t2")
+    assert standing.keys("acts/").keys() == {"acts/t2"}
+
+
+def test_a_failed_step_may_write_what_steps_may(standing):
+    begin(standing)
+    standing.add(Kind.FAILED, writes={"trash/a": 1})
+    assert standing.values["trash/a"] == 1
+    with pytest.raises(JournalCorrupt, match="record 3 writes the key 'heads/a'"):
+        standing.add(Kind.FAILED, writes={"heads/a": 1})
+
+
+def test_an_act_that_lacks_a_field_is_damaged(standing):
+    begin(standing)
+    del standing.values["acts/t1"]["holds"]
+    with pytest.raises(JournalCorrupt, match=r"record 2 \(done\) is damaged"):
+        standing.add(Kind.DONE, step={}, writes={})
+
+
+def test_a_record_of_no_transaction_may_write_what_steps_may(standing):
+    standing.add(Kind.ANOMALY, "t9", "container/b", writes={"refs/x": 1})
+    assert standing.values["refs/x"] == 1
+    with pytest.raises(JournalCorrupt, match="no step may write"):
+        standing.add(Kind.ANOMALY, "t9", "container/b", writes={"open/t1": 1})

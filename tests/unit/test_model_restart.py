@@ -1,5 +1,6 @@
 """What follows an end, by docker's policies."""
 
+import msgspec
 import pytest
 
 from vordr.model.lifecycle import State
@@ -37,6 +38,35 @@ def ended(policy="no", *, code=0, asked=False, restarts=0, ran=1.0, rm=False):
     ])
 def test_what_follows(container, sequel):
     assert after_exit(container).sequel is sequel
+
+
+@pytest.mark.parametrize(
+    ("container", "reason"),
+    [
+        (ended("always", asked=True), ""),
+        (ended("no"), ""),
+        (ended(rm=True), "--rm"),
+        (ended("on-failure"), "ended well"),
+        (ended("on-failure:3", code=1, restarts=3), "gave up after 3 restarts"),
+        (ended("on-failure:3", code=1, restarts=2), "restart policy on-failure:3"),
+    ])
+def test_what_follows_says_why(container, reason):
+    assert after_exit(container).reason == reason
+
+
+def test_a_restart_comes_after_its_delay_and_nothing_else_waits():
+    assert after_exit(ended("always", restarts=2)).delay == delay(ended(restarts=2)) == 0.4
+    assert after_exit(ended("on-failure", restarts=2)).delay == after_exit(ended(rm=True)).delay == 0
+
+
+@pytest.mark.parametrize(("started", "finished", "first"), [
+    (SECOND, 11 * SECOND, True), (SECOND, 11 * SECOND - 1, False), (None, 10 * SECOND, True),
+    (None, 10 * SECOND - 1, False), (20 * SECOND, None, False), (None, None, False),
+    (6 * SECOND, 6 * SECOND, False),
+])
+def test_how_long_a_process_ran_is_from_its_start_to_its_end(started, finished, first):
+    container = msgspec.structs.replace(ended(restarts=4), started=started, finished=finished)
+    assert delay(container) == (0.1 if first else 1.6)
 
 
 def test_delays_double_up_to_a_minute():

@@ -153,6 +153,10 @@ def test_what_is_brought_back_from_the_trash_has_no_sequel_of_its_last_end():
         ("uncreate", {}, container(State.CREATED), ("names/web",)),
         ("restore", {"to": "stopped", "name": "other"}, container(State.REMOVED),
          ("names/other", "names/web")),
+        ("remove", {"name": "other"}, container(State.STOPPED), ("names/web",)),
+        ("restore", {"to": "stopped"}, container(State.REMOVED), ("names/web",)),
+        ("restore", {"to": "stopped", "name": "web"}, container(State.REMOVED), ("names/web",)),
+        ("restore", {"to": "stopped", "name": "other"}, None, ("names/other",)),
         ("stop", {}, container(State.RUNNING), ()),
         ("import", {}, None, ()),
     ])

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,36 @@ def test_a_changed_cell_is_found_and_named(row: lifecycle.Row, monkeypatch: pyte
     assert any(f"row {row.op}: sources" in line for line in found)
     if len(row.targets) == 1:
         assert f"cell {row.op} from {wider}: leads to {row.targets[0]} here, to None in the proof" in found
+
+
+ROW = f"  | pause    => Row [running]{17 * ' '}[paused]{19 * ' '}resume   exact    false false true"
+
+
+@pytest.mark.parametrize(("changed", "named"), [
+    (ROW, []),
+    (ROW.replace("[running]", "[running; stopped]"), ["cell pause from stopped: new in Lifecycle.v"]),
+    (ROW.replace("[running]", "[]"), ["cell pause from running: gone in Lifecycle.v"]),
+    (ROW.replace("[paused]", "[stopped]"), ["row pause: targets is ['stopped'] in Lifecycle.v"]),
+    (ROW.replace("resume", "revive"), ["row pause: inverse is revive in Lifecycle.v, resume as it was"]),
+    (ROW.replace("exact", "declared"), ["row pause: fidelity is state in Lifecycle.v"]),
+    (ROW.replace("false true", "true true"), ["row pause: creates_process is True in Lifecycle.v"]),
+    (ROW[:-4] + "false", ["row pause: direct is False in Lifecycle.v, True as it was proved"]),
+    ("", ["row pause: is not to be read in Lifecycle.v"]),
+])
+def test_a_changed_line_of_the_theorys_table_is_named_where_coq_refuses_it(
+    changed: str, named: list[str], tmp_path: Path
+) -> None:
+    """What the Makefile prints beside Coq's own error, which speaks of a theorem."""
+    theory = (PROOFS / "Lifecycle.v").read_text()
+    assert theory.count(ROW) == 1
+    (tmp_path / "Lifecycle.v").write_text(theory.replace(ROW, changed))
+    printed = str(PROOFS / "generated" / "lifecycle.json")
+    told = subprocess.run(
+        [sys.executable, str(PROOFS / "changed.py"), "Lifecycle.v", printed], cwd=tmp_path,
+        capture_output=True, text=True, check=True)
+    lines = told.stderr.splitlines()
+    assert len(lines) == len(named)
+    assert all(line.startswith(f"proofs: {words}") for line, words in zip(lines, named, strict=True)), lines
 
 
 @pytest.mark.skipif(shutil.which("coqc") is None, reason="needs coqc (Debian: coq)")

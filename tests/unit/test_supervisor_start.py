@@ -19,6 +19,7 @@ from vordr.actors.childspec import (
     Strategy,
     SupervisorSpec,
 )
+from vordr.actors.reasons import Killed
 from vordr.actors.requests import ChildCounts
 from vordr.model.errors import ActorDead, DeadlineExceeded, StartFailed, SupervisionError
 
@@ -218,6 +219,7 @@ def test_a_child_that_never_gets_ready_is_abandoned_and_fenced(world: World) -> 
     assert "did not start within 7 s" in str(failures[0])
     assert seen[0].fenced
     assert world.actions() == [("abandoned", "a")]
+    assert (world.decisions[0].incarnation, world.decisions[0].reason) == (seen[0].incarnation, Killed())
     assert root.which_children() == []
 
 

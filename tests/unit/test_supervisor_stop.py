@@ -95,6 +95,7 @@ def test_whoever_asks_a_killed_child_is_told_at_once(world: World) -> None:
 def test_dynamic_children_are_stopped_all_at_once(world: World) -> None:
     spec = SupervisorSpec(dynamic=True)
     root = world.start(spec, *(world.child(f"c{n}", shutdown=4) for n in range(5)))
+    world.clock.advance(1000)
     for number in range(5):
         world.hold(f"c{number}")
     stopping = in_thread(lambda: stop_tree(root.handle, None))

@@ -110,4 +110,4 @@ def assert_usable(engine: LocalEngine, outputs: Path) -> None:
         assert told.decision == "ALLOW", told
     if host.paths.trust_store.exists():
         assert soundness.call(engine, "trust_show").keys
-    assert soundness.call(engine, "audit").ok
+    assert soundness.call(engine, "audit", model=True).ok

@@ -139,8 +139,8 @@ class Stage:
 
     def assert_audit(self) -> None:
         with self.engine() as engine:
-            told = soundness.call(engine, "audit")
-            assert told.ok, told
+            told = soundness.call(engine, "audit", model=True)
+            assert told.ok and told.model, told
 
     # -- beginning and end -------------------------------------------------------------------------
 
