@@ -524,8 +524,8 @@ BOMBS: dict[str, tuple[bytes, Compression, type[Exception], str]] = {
         zstd(ZEROS[:512]) + zstd(bytes(1 << 20)) * 9, Compression.ZSTD, LimitExceeded, "times its size"),
     "gzip of empty members": (
         gzip.compress(ZEROS[:512]) + gzip.compress(b"") * 50_000, Compression.GZIP, TarInvalid, "the end"),
-    "nested gzip": (gzip.compress(gzip.compress(ZEROS)), Compression.GZIP, TarInvalid, ""),
-    "nested zstd": (zstd(zstd(ZEROS)), Compression.ZSTD, TarInvalid, ""),
+    "nested gzip": (gzip.compress(gzip.compress(ZEROS)), Compression.GZIP, TarInvalid, "checksum"),
+    "nested zstd": (zstd(zstd(ZEROS)), Compression.ZSTD, TarInvalid, "within a header"),
     "gzip under zstd's name": (gzip.compress(ZEROS), Compression.ZSTD, BlobInvalid, "not zstd"),
     "zstd that wants a window of 2 GiB": (
         bytes.fromhex("28b52ffd00a8") + b"\x03\0\0" + bytes(64), Compression.ZSTD, BlobInvalid, "memory"),

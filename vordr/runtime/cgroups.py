@@ -288,6 +288,17 @@ def kill_all(container: str, *, conmon: bool = False) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def oom_kills(container: str) -> int:
+    """How many processes of the container's group the kernel has killed for want of memory, as the group
+    counts them while it is there: memory.events (v2), memory.oom_control (v1, Linux ≥ 4.13)."""
+    for folder in existing(container):
+        for file in ("memory.events", "memory.oom_control"):
+            with contextlib.suppress(OSError, ValueError):
+                counts = dict(line.split() for line in (folder / file).read_text().splitlines())
+                return int(counts.get("oom_kill", 0))
+    return 0
+
+
 def is_frozen(container: str) -> bool:
     """Whether the container's group is frozen or freezing, by the freezer's own file (v1 or v2)."""
     group = container_group(container).lstrip("/")

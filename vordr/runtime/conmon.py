@@ -353,8 +353,9 @@ def forget_exec(paths: Paths, container: str, session: str) -> None:
 
 
 def was_oom_killed(paths: Paths, container: str) -> bool:
-    """Whether the kernel killed a process of the container for want of memory (conmon's ``oom`` mark)."""
-    return (bundle_folder(paths, container) / "oom").exists()
+    """Whether the kernel killed a process of the container for want of memory: by conmon's ``oom`` mark, or,
+    for conmon listens only when the process has begun, by what the control group has counted."""
+    return (bundle_folder(paths, container) / "oom").exists() or cgroups.oom_kills(container) > 0
 
 
 def conmon_pid(paths: Paths, container: str) -> int | None:
