@@ -88,7 +88,7 @@ def _warm(host: Host, runs: int) -> list[Figure]:
 def _gate(host: Host, runs: int) -> list[Figure]:
     """The gate before runc, against runc alone; creating by way of podman, which tells it of the image."""
     found: list[Figure] = []
-    bundle = host.folder / "bundle"
+    bundle = host.folder / "bare-bundle"
     bundle.mkdir()
     subprocess.run([_RUNC, "spec", "--bundle", bundle], check=True)
     config = json.loads((bundle / "config.json").read_text())

@@ -157,6 +157,14 @@ def test_version_needs_no_engine(capfd):
     assert (outcome.code, outcome.out.split()[0]) == (0, "vordr")
 
 
+def test_version_comes_through_a_pipe_where_python_buffers_what_is_printed():
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    code = "from vordr.cli.entry import main; import sys; sys.argv[1:] = ['--version']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env=environment)
+    assert done.stdout.split()[0] == "vordr"
+
+
 def test_every_operation_of_the_engine_is_reachable_by_a_command():
     reachable = {operation for row in COMMANDS.values() for operation in row.operations}
     assert reachable == set(REGISTRY)

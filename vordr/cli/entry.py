@@ -42,7 +42,7 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
     if session is None and list(arguments) == ["--version"]:
         from vordr import __version__
 
-        print(f"vordr {__version__}")
+        print(f"vordr {__version__}", flush=True)
         return 0
     own = session is None
     try:
