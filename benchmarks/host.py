@@ -118,7 +118,7 @@ class Host:
                 subprocess.run([VORDR, "rm", "-f", name], env=environment, capture_output=True, check=False)
             self.stop_service(environment)
             subprocess.run(["chattr", "-R", "-i", root / "layers"], capture_output=True, check=False)
-        subprocess.run([*map(str, self.podman), "rm", "-f", "-t", "0", "live"], env=self.environment,
+        subprocess.run([*map(str, self.podman), "rm", "-a", "-f", "-t", "0"], env=self.environment,
                        capture_output=True, check=False)
         subprocess.run(["umount", self.folder / "p" / "overlay"], capture_output=True, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)

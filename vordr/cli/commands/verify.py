@@ -9,12 +9,11 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
-from vordr.cli import attested_graph, graphviz
 from vordr.cli.command import HELP, Command
 from vordr.cli.completing import images
 from vordr.cli.context import Session
@@ -23,12 +22,12 @@ from vordr.cli.output import print_json
 from vordr.cli.shapes import plain
 from vordr.cli.wording import printable, rfc3339
 from vordr.engine.protocol import is_package, open_package
-from vordr.gatekeeper import intoto_layout
-from vordr.gatekeeper.intoto_layout import Supply
-from vordr.gatekeeper.outfile import whole_or_absent
 from vordr.model import errors
 from vordr.model.answers import Cure, VerifyAnswer, VerifyStep
 from vordr.model.arguments import VerifyArgs
+
+if TYPE_CHECKING:
+    from vordr.gatekeeper.intoto_layout import Supply
 
 ALLOW, REJECT, MALFORMED, NETWORK = range(4)
 _MALFORMED_CODES: Final = {"MALFORMED_BUNDLE"}
@@ -70,8 +69,7 @@ def command(
             raise errors.UsageError("--layout-key and --inspect are about --layout", remedy="--layout FILE")
         if image is None and (layout is None or bundle is not None):
             raise errors.UsageError("give an image, a package, or --layout", remedy="vordr verify IMAGE")
-        supply = (None if layout is None else
-                  intoto_layout.verify(layout, layout_keys, link_dir, inspect=inspect))
+        supply = None if layout is None else _supply(layout, layout_keys, link_dir, inspect=inspect)
         answer = None if image is None else _ask(session, image, mode, bundle, graph=graph is not None)
         if supply is not None:
             answer = _with_supply(answer, supply, mode)
@@ -91,6 +89,12 @@ def command(
             report(error, session)
             return code or REJECT
     return code
+
+
+def _supply(layout: Path, keys: tuple[Path, ...], link_dir: Path, *, inspect: bool) -> Supply:
+    from vordr.gatekeeper import intoto_layout  # seldom wanted, and takes a while
+
+    return intoto_layout.verify(layout, keys, link_dir, inspect=inspect)
 
 
 def _picture(session: Session, graph: str | None, image: str | None) -> tuple[str | None, str | None]:
@@ -113,6 +117,9 @@ def _picture(session: Session, graph: str | None, image: str | None) -> tuple[st
 
 def _draw(answer: VerifyAnswer, image: str, place: str) -> None:
     """Write the graph. Raises RuntimeNotFound, RuntimeFailed, UsageError, LayerSpaceExhausted."""
+    from vordr.cli import attested_graph, graphviz  # seldom wanted, and take a while
+    from vordr.gatekeeper.outfile import whole_or_absent
+
     text = attested_graph.dot(answer, image)
     drawn = text.encode() if place.endswith(".dot") else graphviz.svg(text)
     if place == STDOUT:
