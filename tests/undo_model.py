@@ -168,12 +168,11 @@ class Model:
                  or deed.things & self.named_instead(chosen))]
 
     def named_instead(self, chosen: Sequence[Deed]) -> set[str]:
-        then = {thing: before for deed in sorted(chosen, key=self.deeds.index, reverse=True)
-                for thing, before, _ in reversed(deed.changes)}  # the last to lose its name first
-        lost = {thing for deed in chosen for thing, was, now in deed.changes if stands(was) > stands(now)}
-        holders = self.holders()
-        wanted = [(box.name, thing) for thing, box in then.items() if isinstance(box, Box)
-                  and stands(box) and thing in lost and holders.get(box.name) != thing]
+        newest = sorted(chosen, key=self.deeds.index, reverse=True)
+        then = {thing: before for deed in newest for thing, before, _ in reversed(deed.changes)}
+        holders = self.holders()  # a name that is taken again on the way must be free, too
+        wanted = [(was.name, thing) for deed in newest for thing, was, now in reversed(deed.changes)
+                  if stands(was) > stands(now) and stands(then[thing]) and holders.get(was.name) != thing]
         takers = dict(reversed(wanted))
         return {takers[name] for name, thing in wanted if takers[name] != thing} | {
             holders[name] for name, _ in wanted if name in holders

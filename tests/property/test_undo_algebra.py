@@ -326,3 +326,21 @@ def test_undo_of_a_restore_under_another_name_gives_the_old_name_back() -> None:
         assert sides.whole.get("c").id == ident.partition("/")[2]
     finally:
         sides.close()
+
+
+def test_a_name_that_an_undo_takes_only_on_its_way_must_be_free_too() -> None:
+    sides = Sides()
+    try:
+        played(sides, [("a", 1), ("a", 2)])
+        (ident,) = sides.model.in_trash()
+        sides.restore("uid:0", ident, "b", None)
+        sides.act("uid:0", "remove", ident, None)
+        sides.make("uid:0", "create", "b", "one", 0, None)
+        asked = sides.model.newest(None, ident, 3)
+        sides.undo("uid:0", asked, None, cascade=False, container=ident.partition("/")[2], steps=3)
+        assert set(sides.model.holders()) == {"b"}, "refused: it names the one who has the name"
+        sides.undo("uid:0", asked, None, cascade=True, container=ident.partition("/")[2], steps=3)
+        assert sides.model.holders() == {"a": ident}
+        sides.agree()
+    finally:
+        sides.close()
