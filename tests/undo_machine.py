@@ -345,6 +345,10 @@ class Sides:
             return
         act = self._attempt(who, "trash_restore", dies, **args)
         if act is None:
+            if ident not in self.model.boxes():
+                # Known: what a recovery takes back of it lies in the trash under the name it was to have.
+                assert (lies := self._trash()[ident]) in (box.name, name)
+                self.model.trash[ident] = replace(box, name=lies)
             return
         box = replace(box, name=name) if ident not in self.model.boxes() else box
         changes: list[Change] = [] if ident in self.model.boxes() else [(ident, None, box)]

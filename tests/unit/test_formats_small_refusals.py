@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from vordr.formats import frames, reference, times, uuid7
@@ -12,9 +14,9 @@ HEX = "a" * 64
 LONG = "a" * 300
 
 
-def refused(call: object) -> str:
+def refused(call: Callable[[], object]) -> str:
     with pytest.raises(FormatError) as raised:
-        call()  # type: ignore[operator]
+        call()
     return str(raised.value)
 
 
