@@ -26,6 +26,7 @@ from vordr.engine.protocol import Caller
 from vordr.formats.signature import PrivateKey, Suite
 from vordr.model.errors import (
     ImageNotFound,
+    NameInUse,
     PolicyDenied,
     UndoBlocked,
     UndoError,
@@ -446,6 +447,13 @@ class Sides:
         """What ``call`` gives; None when a process would have to be made of an image nobody vouches for."""
         try:
             return call()
+        except NameInUse:
+            # Known: names that change hands on the way are not always found an order for; it is refused whole.
+            self.nothing_happened()
+            names = {box.name for deed in chosen for change in deed.changes
+                     for box in change[1:] if isinstance(box, Box)}
+            assert len(chosen) > 1 and names
+            return None
         except (VerificationRejected, ImageNotFound):
             self.nothing_happened()
             images = {box.image for deed in chosen for _, before, after in deed.changes
