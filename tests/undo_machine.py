@@ -448,7 +448,7 @@ class Sides:
         try:
             return call()
         except NameInUse:
-            # Known: names that change hands on the way are not always found an order for; it is refused whole.
+            # Known: for names that change hands on the way no order may be found; it is refused whole.
             self.nothing_happened()
             names = {box.name for deed in chosen for change in deed.changes
                      for box in change[1:] if isinstance(box, Box)}
