@@ -26,7 +26,6 @@ from vordr.engine.protocol import Caller
 from vordr.formats.signature import PrivateKey, Suite
 from vordr.model.errors import (
     ImageNotFound,
-    NameInUse,
     PolicyDenied,
     UndoBlocked,
     UndoError,
@@ -346,10 +345,6 @@ class Sides:
             return
         act = self._attempt(who, "trash_restore", dies, **args)
         if act is None:
-            if ident not in self.model.boxes():
-                # Known: what a recovery takes back of it lies in the trash under the name it was to have.
-                assert (lies := self._trash()[ident]) in (box.name, name)
-                self.model.trash[ident] = replace(box, name=lies)
             return
         box = replace(box, name=name) if ident not in self.model.boxes() else box
         changes: list[Change] = [] if ident in self.model.boxes() else [(ident, None, box)]
@@ -447,13 +442,6 @@ class Sides:
         """What ``call`` gives; None when a process would have to be made of an image nobody vouches for."""
         try:
             return call()
-        except NameInUse:
-            # Known: for names that change hands on the way no order may be found; it is refused whole.
-            self.nothing_happened()
-            names = {box.name for deed in chosen for change in deed.changes
-                     for box in change[1:] if isinstance(box, Box)}
-            assert len(chosen) > 1 and names
-            return None
         except (VerificationRejected, ImageNotFound):
             self.nothing_happened()
             images = {box.image for deed in chosen for _, before, after in deed.changes

@@ -71,13 +71,14 @@ class Deed:
 @dataclass
 class Refused(Exception):
     why: str  # nothing, blocked or denied
-    by: frozenset[str] = frozenset()  # the acts in the way
+    by: frozenset[str] = frozenset()  # what is in the way
 
 
 @dataclass
 class Model:
     things: dict[str, Thing] = field(default_factory=dict)
     trash: dict[str, Box] = field(default_factory=dict)
+    lay: dict[str, str] = field(default_factory=dict)  # under which name, before it came
     deeds: list[Deed] = field(default_factory=list)
 
     def boxes(self) -> dict[str, Box]:
@@ -94,9 +95,9 @@ class Model:
             assert self.things.get(thing) == before, f"{deed.what} began from another {thing}"
             self.things[thing] = after
             if after is None and isinstance(before, Box):
-                self.trash[thing] = before
-            elif isinstance(after, Box):
-                self.trash.pop(thing, None)
+                self.trash[thing] = replace(before, name=self.lay[thing])
+            elif before is None and isinstance(after, Box):
+                self.lay[thing] = self.trash.pop(thing, after).name
         self.deeds.append(deed)
 
     def changes(self, what: str, ident: str, txn: str, generation: int) -> list[Change]:
@@ -168,20 +169,20 @@ class Model:
                  or deed.things & self.named_instead(chosen))]
 
     def named_instead(self, chosen: Sequence[Deed]) -> set[str]:
+        """Who holds a name that another is to have again, and keeps it; of two, the one that lost it last."""
         newest = sorted(chosen, key=self.deeds.index, reverse=True)
-        then = {thing: before for deed in newest for thing, before, _ in reversed(deed.changes)}
-        holders = self.holders()  # a name that is taken again on the way must be free, too
-        wanted = [(was.name, thing) for deed in newest for thing, was, now in reversed(deed.changes)
-                  if stands(was) > stands(now) and stands(then[thing]) and holders.get(was.name) != thing]
-        takers = dict(reversed(wanted))
-        return {takers[name] for name, thing in wanted if takers[name] != thing} | {
-            holders[name] for name, _ in wanted if name in holders
-            and stands(then.get(holders[name], self.things[holders[name]]))}
+        changes = [change for deed in newest for change in reversed(deed.changes)]
+        ends = {**self.things, **{thing: was for thing, was, _ in changes}}
+        named = {thing: box.name for thing, box in ends.items() if stands(box)}
+        lost = {thing: at for at, (thing, was, now) in enumerate(changes) if stands(was) > stands(now)}
+        wanted = [(named[thing], thing) for thing in sorted(lost, key=lost.__getitem__) if thing in named]
+        keep = {name: thing for name, thing in self.holders().items() if named.get(thing) == name}
+        first = {**dict(reversed(wanted)), **keep}
+        return {first[name] for name, thing in wanted if first[name] != thing}
 
     def taken_back(self, chosen: Sequence[Deed]) -> list[Change]:
         """What taking back ``chosen`` (newest first) changes: every change again, the other way round."""
-        changes = [
-            (thing, after, before) for deed in chosen for thing, before, after in reversed(deed.changes)]
+        changes = [(one, now, was) for deed in chosen for one, was, now in reversed(deed.changes)]
         for thing in {thing for thing, before, to in changes if isinstance(before, Box) and to is None}:
             mine = [change for change in changes if change[0] == thing]
             first = next(at for at, (_, _, to) in enumerate([(thing, None, self.things[thing]), *mine])

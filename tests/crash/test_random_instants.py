@@ -63,9 +63,11 @@ def _life(world: Stage, seed: int, fault: str) -> Told:
     failing = {} if fault == "none" else {"fault": fault, "within": LONGEST / 2}
     pid = world.begin(do="load", seed=seed, **failing)
     soundness.eventually(
-        lambda: world.report.exists() and world.report.stat().st_size, lambda: "nothing acknowledged")
-    time.sleep(random.Random(f"instant {seed}").uniform(0, LONGEST))  # an instant that no event names
-    os.kill(pid, signal.SIGKILL)
+        lambda: soundness.started(pid) is None or (world.report.exists() and world.report.stat().st_size),
+        lambda: "nothing acknowledged")
+    if soundness.started(pid) is not None:
+        time.sleep(random.Random(f"instant {seed}").uniform(0, LONGEST))  # an instant that no event names
+        os.kill(pid, signal.SIGKILL)
     told = world.ended()
     assert told.signal == signal.SIGKILL
     return told

@@ -328,7 +328,7 @@ def test_undo_of_a_restore_under_another_name_gives_the_old_name_back() -> None:
         sides.close()
 
 
-def test_a_name_that_an_undo_takes_only_on_its_way_must_be_free_too() -> None:
+def test_a_name_that_an_undo_would_take_only_on_its_way_may_be_anothers() -> None:
     sides = Sides()
     try:
         played(sides, [("a", 1), ("a", 2)])
@@ -336,11 +336,34 @@ def test_a_name_that_an_undo_takes_only_on_its_way_must_be_free_too() -> None:
         sides.restore("uid:0", ident, "b", None)
         sides.act("uid:0", "remove", ident, None)
         sides.make("uid:0", "create", "b", "one", 0, None)
-        asked = sides.model.newest(None, ident, 3)
-        sides.undo("uid:0", asked, None, cascade=False, container=ident.partition("/")[2], steps=3)
-        assert set(sides.model.holders()) == {"b"}, "refused: it names the one who has the name"
-        sides.undo("uid:0", asked, None, cascade=True, container=ident.partition("/")[2], steps=3)
-        assert sides.model.holders() == {"a": ident}
+        (other,) = sides.model.holders().values()
+        sides.undo("uid:0", sides.model.newest(None, ident, 3), None, cascade=False,
+                   container=ident.partition("/")[2], steps=3)
+        assert sides.model.holders() == {"a": ident, "b": other}
         sides.agree()
+        sides.redo("uid:0", sides.model.standing_undo("uid:0"), None)
+        assert sides.model.holders() == {"b": other}
+        sides.agree()
+    finally:
+        sides.close()
+
+
+@pytest.mark.parametrize("dies", [None, *range(12)])
+def test_what_an_undo_took_away_lies_under_its_old_name_when_a_restore_under_another_is_taken_back(
+    dies: int | None
+) -> None:
+    sides = Sides()
+    try:
+        played(sides, [("a", 1)])
+        sides.undo("uid:0", sides.model.newest("uid:0", None, 1), None, cascade=False)
+        (ident,) = sides.model.in_trash()
+        sides.restore("uid:0", ident, "b", dies)
+        sides.agree()
+        if sides.model.holders():
+            sides.undo("uid:0", sides.model.newest("uid:0", None, 1), None, cascade=False)
+            sides.agree()
+        assert sides.model.in_trash()[ident].name == "a"
+        sides.restore("uid:0", ident, None, None)
+        assert sides.model.holders() == {"a": ident}
     finally:
         sides.close()

@@ -295,3 +295,64 @@ def test_steps_that_give_no_name_up_keep_their_order() -> None:
     plan = plan_undo([one], [one], {"web": "e"}, cascade=False)
     assert [f"{step.subject[10:]} {step.operation}" for step in plan.steps] == [
         "c revive", "d revive", "c pause", "e remove"]
+
+
+# -- on the way ------------------------------------------------------------------------------------
+
+
+def undone(*steps: StepDone, names: dict[str, str] | None = None) -> list[Step]:
+    """What takes ``steps``, oldest first, back."""
+    one = act("1", *steps)
+    return list(plan_undo([one], [one], names or {}, cascade=False).steps)
+
+
+def recreated(subject: str, name: str, seq: int = 1) -> StepDone:
+    """A taking away of the record, whose taking back takes ``name`` again."""
+    return done(subject, "uncreate", "recreate",
+                {"to": "created", "container": {"name": name, "image": "i"}, "trashed_as": "old"}, seq=seq)
+
+
+def test_what_comes_back_only_to_go_again_does_so_under_its_own_id() -> None:
+    taken_away = done("a", "restore", "remove", {"name": "old"})
+    assert undone(taken_away, restored("a", "web"), names={"web": "b"}) == [
+        step("a", "restore", to="stopped", name="a"), step("a", "remove", name="old")]
+    assert undone(taken_away, recreated("a", "web"), names={"web": "b"}) == [
+        step("a", "recreate", to="created", container={"name": "a", "image": "i"}, trashed_as="old"),
+        step("a", "remove", name="old")]
+
+
+def test_what_stays_in_the_end_comes_back_under_its_name() -> None:
+    there_again = [done("a", "restore", "remove", {"name": "old"}), restored("a", "new")]
+    assert undone(restored("a", "web"), *there_again) == [
+        step("a", "restore", to="stopped", name="a"), step("a", "remove", name="old"),
+        step("a", "restore", to="stopped", name="web")]
+
+
+def test_what_goes_to_lie_under_its_last_name_comes_back_under_that() -> None:
+    for more in ({}, {"name": ""}):
+        assert undone(done("a", "restore", "remove", more), restored("a", "web"))[0].args["name"] == "web"
+    goes = done("b", "restore", "remove", {"name": "old"})
+    assert undone(goes, restored("a", "web"))[0] == step("a", "restore", to="stopped", name="web")
+
+
+def test_who_goes_and_comes_back_under_another_name_is_in_nobodys_way() -> None:
+    swap = act("1", restored("b", "db"), done("b", "restore", "remove", {"name": "db"}), restored("a", "web"))
+    holder = act("0", done("b", "create", "uncreate"), seq=0)
+    plan = plan_undo([holder, swap], [swap], {"web": "b"}, cascade=False)
+    assert [f"{one.subject[10:]} {one.operation} {one.args.get('name')}" for one in plan.steps] == [
+        "b remove db", "a restore web", "b restore db"]
+
+
+def test_who_goes_and_comes_back_under_the_name_that_is_wanted_is_in_the_way() -> None:
+    gone = done("b", "restore", "remove", {"name": "db"})
+    back = act("1", restored("b", "web"), gone, restored("a", "web"))
+    holder = act("0", done("b", "create", "uncreate"), seq=0)
+    assert blocked_by([holder, back], back, names={"web": "b"}) == ["0"]
+
+
+def test_who_keeps_a_name_is_in_the_way_and_not_those_that_lost_it() -> None:
+    holder = act("0", done("c", "create", "uncreate"), seq=0)
+    made = [act(str(n), done(one, "create", "uncreate"), seq=n) for n, one in ((1, "a"), (2, "b"))]
+    lost = [act("3", restored("a", "web"), seq=3), act("4", restored("b", "web"), seq=4)]
+    assert blocked_by([holder, *made, *lost], *lost, names={"web": "c"}) == ["0"]
+    assert blocked_by([*made, *lost], *lost) == ["2"]

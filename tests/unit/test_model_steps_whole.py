@@ -54,14 +54,15 @@ REMOVED, PAUSED = full(State.REMOVED, 1), full(State.PAUSED, 1)
 HERE = {"names/web": ID, f"trash/{ID}": None}
 OPENED = (Generation(1, 1), Generation(2, 1000))
 AGAIN = (Generation(1, 1), Generation(2, 44))
+TAKEN_AWAY = Inverse("uncreate", {"name": "web"}, Fidelity.EXACT)
 REOPEN_ARGS = {"generation": 2, "opened": 44, "act": "t9"}
 
 Row = tuple[Op, ContainerState | None, dict[str, Any], ContainerState | None, dict[str, Any], Inverse]
 ROWS: list[Row] = [
     (Op.CREATE, None, {"container": plain(full(State.STOPPED))}, full(State.CREATED, created=1000),
-     {**HERE, "ranges/100000": ID}, Inverse("uncreate", {}, Fidelity.EXACT)),
+     {**HERE, "ranges/100000": ID}, TAKEN_AWAY),
     (Op.CREATE, None, {"container": plain(full(State.CREATED, ids=None))},
-     full(State.CREATED, created=1000, ids=None), HERE, Inverse("uncreate", {}, Fidelity.EXACT)),
+     full(State.CREATED, created=1000, ids=None), HERE, TAKEN_AWAY),
     (Op.START, STOPPED, {"generation": 2},
      replace(STOPPED, generations=OPENED, next_generation=3, **process(State.RUNNING, "t1", restarts=0)), {},
      Inverse("unstart", {"generation": 2, "to": "stopped", "exit": EXIT}, Fidelity.STATE,
@@ -84,13 +85,15 @@ ROWS: list[Row] = [
     (Op.RESTORE, REMOVED, {"to": "created", "name": "new"}, replace(REMOVED, state=State.CREATED, name="new"),
      {"names/new": ID, f"trash/{ID}": None}, Inverse("remove", {"name": "web"}, Fidelity.EXACT)),
     (Op.UNCREATE, CREATED, {}, None, {"names/web": None, **trash(CREATED, "uncreated")},
-     Inverse("recreate", {"container": plain(CREATED), "to": "created"}, Fidelity.EXACT)),
-    (Op.UNCREATE, REMOVED, {}, None, trash(REMOVED, "uncreated"),
-     Inverse("recreate", {"container": plain(REMOVED), "to": "removed"}, Fidelity.EXACT)),
+     Inverse("recreate", {"container": plain(CREATED), "to": "created", "trashed_as": "web"},
+             Fidelity.EXACT)),
+    (Op.UNCREATE, REMOVED, {"name": "old"}, None, trash(replace(REMOVED, name="old"), "uncreated"),
+     Inverse("recreate", {"container": plain(REMOVED), "to": "removed", "trashed_as": "old"},
+             Fidelity.EXACT)),
     (Op.RECREATE, None, {"container": plain(STOPPED), "to": "created"}, replace(STOPPED, state=State.CREATED),
-     HERE, Inverse("uncreate", {}, Fidelity.EXACT)),
-    (Op.RECREATE, None, {"container": plain(REMOVED), "to": "removed"}, REMOVED, trash(REMOVED, "container"),
-     Inverse("uncreate", {}, Fidelity.EXACT)),
+     HERE, TAKEN_AWAY),
+    (Op.RECREATE, None, {"container": plain(REMOVED), "to": "removed", "trashed_as": "old"}, REMOVED,
+     trash(REMOVED, "container"), Inverse("uncreate", {"name": "old"}, Fidelity.EXACT)),
     (Op.UNSTART, full(State.RUNNING, 1, 2), {"generation": 2, "to": "stopped", "exit": EXIT},
      replace(STOPPED, next_generation=3, **GONE), {},
      Inverse("reopen", {"generation": 2, "opened": 2, "to": "running", "act": "t0",

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Final
 
-import msgspec
 from transitions import Machine
 
 from vordr.actors.actor import Actor
@@ -39,6 +38,7 @@ from vordr.actors.settle import Settled, settle
 from vordr.actors.sides import SIDE_OPERATIONS, lost, side_work
 from vordr.actors.world import ALIVE, Exit, Observed, World
 from vordr.formats import uuid7
+from vordr.formats.typed import convert
 from vordr.model.errors import (
     ContainerNotFound,
     InboxFull,
@@ -177,7 +177,7 @@ class ContainerActor(Actor):
 
     def _load(self) -> None:
         value = self.around.journal.get(container_key(self.id))
-        self.container = None if value is None else msgspec.convert(value, ContainerState)
+        self.container = None if value is None else convert(value, ContainerState)
         self.phase.forget()
         self.phase = Phase(State.IMAGE_ONLY if self.container is None else self.container.state)
 
@@ -296,7 +296,7 @@ class ContainerActor(Actor):
             return self.container
         if "container" not in args:
             raise ContainerNotFound(f"there is no container {self.id[:12]} any more")
-        return msgspec.convert(args["container"], ContainerState)
+        return convert(args["container"], ContainerState)
 
     def _run(self, job: Job) -> None:
         self.jobs += 1

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-
 from vordr.actors.childspec import Action, ChildSpec, Decision, Restart
 from vordr.actors.container import ContainerActor, Surroundings
 from vordr.actors.handle import Handle
@@ -18,6 +16,7 @@ from vordr.actors.messages import Ended, Perform, Performed, Released, Settle
 from vordr.actors.requests import ChildInfo, SupervisorRef
 from vordr.actors.revival import await_revival
 from vordr.actors.world import Exit
+from vordr.formats.typed import convert
 from vordr.model.errors import ActorDead, DeadlineExceeded, Parked, SupervisionError, VordrError
 from vordr.model.lifecycle import State
 from vordr.model.records import busy_key, container_key
@@ -142,7 +141,7 @@ class ContainerDirectory:
         value = self.journal.get(container_key(container))
         if self.journal.get(busy_key(f"container/{container}")) is not None:
             return False
-        return value is None or msgspec.convert(value, ContainerState).state is State.REMOVED
+        return value is None or convert(value, ContainerState).state is State.REMOVED
 
     def ended(self, container: str, exit: Exit) -> None:
         """The exit watcher saw the end of a process; an exit of nobody we know is left where it lies."""

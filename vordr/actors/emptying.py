@@ -10,8 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
+from vordr.formats.typed import convert
 from vordr.journal.secrets import SecretStore
 from vordr.model.errors import StateError
 from vordr.model.paths import Paths
@@ -50,7 +49,7 @@ def writes(journal: Any, args: Mapping[str, Any]) -> Mapping[str, Any]:
     for ident in args["items"]:
         found = journal.get(trash_key(ident))
         gone[trash_key(ident)] = None
-        container = None if found is None else msgspec.convert(found, TrashItem).container
+        container = None if found is None else convert(found, TrashItem).container
         if container is not None and container.ids is not None:
             key = range_key(container.ids)
             if journal.get(key) == ident:

@@ -10,9 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from vordr.actors.world import Exit, Launched, Observed, Status
+from vordr.formats.typed import convert
 from vordr.images import generations, rootfs
 from vordr.images.layout import MAX_DOCUMENT, parse_image
 from vordr.images.seal import open_sealed
@@ -207,7 +206,7 @@ class KernelWorld:
             raise ImageNotFound(
                 f"the image {container.image_name} of {container.name} is not in the store any more",
                 remedy="vordr undo of its removal, or run the .ctp again")
-        return msgspec.convert(value, ImageState)
+        return convert(value, ImageState)
 
     def _bound(self, image: ImageState, verdict: Verdict) -> ImageState:
         """``image``, once its layers and what it runs are those of the very bytes that the verdict names.
@@ -306,7 +305,7 @@ class KernelWorld:
         self, container: ContainerState, session: str, request: Any, *, attach: bool
     ) -> int | None:
         value = self.journal.get(image_key(container.image))
-        config = msgspec.convert(value, ImageState).config if value is not None else None
+        config = convert(value, ImageState).config if value is not None else None
         if config is None:
             raise ImageNotFound(f"the image of {container.name} is not in the store any more")
         ids = self._ids(container)

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
-
 from vordr.actors.world import Exit
+from vordr.formats.typed import convert
 from vordr.model.records import Act, Cause, Draft, Record, Step, act_key
 from vordr.model.verdict import Verdict
 
@@ -116,7 +115,7 @@ def standing_outcome(journal: Any, request: Settle) -> Performed | None:
 def _act(journal: Any, request: Settle) -> Act | None:
     """The transaction of the step; None when it was never begun."""
     value = journal.get(act_key(request.txn))
-    return None if value is None else msgspec.convert(value, Act)
+    return None if value is None else convert(value, Act)
 
 
 def _same(one: Any, other: Step) -> bool:

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from vordr.actors import trusting
 from vordr.actors.messages import Perform, Settle
 from vordr.actors.sides import SIDE_OPERATIONS, lost
 from vordr.actors.transaction import STEP_DEADLINE, Plan, Transactions
+from vordr.formats.typed import convert
 from vordr.model.errors import JournalCorrupt, JournalStopped, VordrError
 from vordr.model.records import Act, Cause, Kind, Record, StepDone, act_key
 
@@ -67,7 +66,7 @@ class Recovery:
         return True
 
     def _act(self, txn: str) -> Act:
-        return msgspec.convert(self.journal.get(act_key(txn)), Act)
+        return convert(self.journal.get(act_key(txn)), Act)
 
     def _recover(self, txn: str) -> Recovered:
         act = self._act(txn)

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from vordr.actors import emptying, trusting
 from vordr.actors.actor import Actor
 from vordr.actors.inbox import Reply
 from vordr.actors.messages import Perform, Performed, Settle, is_open, standing_outcome, step_args
 from vordr.actors.pool import Outcome
+from vordr.formats.typed import convert
 from vordr.model.errors import StaleState, StateError, VordrError
 from vordr.model.image_steps import ImageAdvance, ImageOp, advance_image, image_digest
 from vordr.model.paths import Paths
@@ -88,8 +87,8 @@ class StoreActor(Actor):
         image, trashed = self.journal.get(image_key(manifest)), self.journal.get(trash_key(manifest))
         return advance_image(
             ImageOp(request.step.operation),
-            None if image is None else msgspec.convert(image, ImageState),
-            None if trashed is None else msgspec.convert(trashed, TrashItem),
+            None if image is None else convert(image, ImageState),
+            None if trashed is None else convert(trashed, TrashItem),
             request.step.args, time=self.clock.now_us(), txn=request.txn, trash_days=self.trash_days,
             seals=made.seals)
 
@@ -155,7 +154,7 @@ class StoreActor(Actor):
         if request.step.subject == trusting.SUBJECT and digest and trusting.stands(self.paths, digest):
             return Performed(self._done(request, Made(), Cause.RECOVERY))
         image = self.journal.get(image_key(request.step.subject.partition("/")[2]))
-        before = None if image is None else image_digest(msgspec.convert(image, ImageState))
+        before = None if image is None else image_digest(convert(image, ImageState))
         error = StateError(
             "was cut short: whether its file is there whole, nobody knows"
             if request.step.subject.startswith("engine/") else "had not happened when the engine came back")

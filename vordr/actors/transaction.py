@@ -20,6 +20,7 @@ import msgspec
 from vordr.actors.messages import Opening, Perform, Performed, Settle
 from vordr.actors.sides import SIDE_OPERATIONS
 from vordr.formats import uuid7
+from vordr.formats.typed import convert
 from vordr.journal.batch import refusal
 from vordr.model.errors import (
     ActorDead,
@@ -203,7 +204,7 @@ class Transactions:
         value = self.journal.get(act_key(txn))
         if value is None and broken is not None:
             raise broken
-        return _Begun(msgspec.convert(value, Act).seq, tuple(first), broken)
+        return _Begun(convert(value, Act).seq, tuple(first), broken)
 
     def _takes_along(self, step: Step) -> bool:
         return step.subject.startswith("container/")
@@ -252,7 +253,7 @@ class Transactions:
 
     def _container(self, step: Step) -> ContainerState | None:
         value = self.journal.get(container_key(step.subject.partition("/")[2]))
-        return None if value is None else msgspec.convert(value, ContainerState)
+        return None if value is None else convert(value, ContainerState)
 
     # -- steps -------------------------------------------------------------------------------------
 
@@ -330,7 +331,7 @@ class Transactions:
     def spec(self, step: Step) -> ContainerSpec | None:
         """The spec of the container behind a step, as :meth:`manifest`."""
         container = self._meant(step)
-        return None if container is None else msgspec.convert(container["spec"], ContainerSpec)
+        return None if container is None else convert(container["spec"], ContainerSpec)
 
     def _meant(self, step: Step) -> Any:
         ident = step.subject.removeprefix("container/")
@@ -362,7 +363,7 @@ class Transactions:
         return act
 
     def _act(self, txn: str) -> Act:
-        return msgspec.convert(self.journal.get(act_key(txn)), Act)
+        return convert(self.journal.get(act_key(txn)), Act)
 
     def _ending(self, txn: str, kind: Kind, plan: Plan, args: Mapping[str, Any]) -> Draft:
         return Draft(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
+from vordr.formats.typed import convert
 from vordr.gatekeeper import durable, trust
 from vordr.model.errors import TrustStoreInvalid
 from vordr.model.paths import Paths
@@ -34,7 +33,7 @@ def being_made(journal: Any) -> str | None:
     """The digests that a change under way has made or is about to make; None where none is."""
     txn = journal.get(busy_key(SUBJECT))
     value = None if txn is None else journal.get(act_key(txn))
-    intent = None if value is None else msgspec.convert(value, Act).intent
+    intent = None if value is None else convert(value, Act).intent
     found = None if intent is None else intent.args.get("digest")
     return None if found is None else str(found)
 

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-import msgspec
-
 from vordr.formats import reference
 from vordr.formats.errors import FormatError
+from vordr.formats.typed import convert
 from vordr.model.errors import ContainerNotFound, ImageNotFound, SubjectBusy, UsageError
 from vordr.model.lifecycle import State
 from vordr.model.records import Act, busy_key, container_key, image_key, name_key, trash_key
@@ -32,7 +31,7 @@ def all_containers(journal: Any) -> Iterator[ContainerState]:
 def container_by_id(journal: Any, container: str) -> ContainerState | None:
     """The container with this id, removed ones included."""
     value = journal.get(container_key(container))
-    return None if value is None else msgspec.convert(value, ContainerState)
+    return None if value is None else convert(value, ContainerState)
 
 
 def at_rest(journal: Any, container: str) -> ContainerState | None:
@@ -54,7 +53,7 @@ def find_container(journal: Any, given: str) -> ContainerState:
     if _ID.fullmatch(given):
         matches = [
             container for _, value in journal.scan(container_key(given))
-            if (container := msgspec.convert(value, ContainerState)).state is not State.REMOVED]
+            if (container := convert(value, ContainerState)).state is not State.REMOVED]
         if len(matches) > 1:
             raise UsageError(
                 f"{given} is the beginning of {len(matches)} container ids", remedy="give more of the id")
@@ -66,8 +65,8 @@ def find_container(journal: Any, given: str) -> ContainerState:
 def find_removed(journal: Any, given: str) -> TrashItem:
     """The trash item that ``given`` names, by id, its beginning, or name; the newest of several by name."""
     if (exact := journal.get(trash_key(given))) is not None:  # the trash may hold ten thousands
-        return msgspec.convert(exact, TrashItem)
-    items = [msgspec.convert(value, TrashItem) for _, value in journal.scan("trash/")]
+        return convert(exact, TrashItem)
+    items = [convert(value, TrashItem) for _, value in journal.scan("trash/")]
     matches = [i for i in items if i.id == given or i.name == given] or [
         i for i in items if len(given) >= 2 and i.id.removeprefix("sha256:").startswith(given)]
     if not matches:
@@ -76,7 +75,7 @@ def find_removed(journal: Any, given: str) -> TrashItem:
 
 
 def all_images(journal: Any) -> list[ImageState]:
-    return [msgspec.convert(value, ImageState) for _, value in journal.scan("images/")]
+    return [convert(value, ImageState) for _, value in journal.scan("images/")]
 
 
 def image_by_digest(journal: Any, manifest: str) -> ImageState:
@@ -84,7 +83,7 @@ def image_by_digest(journal: Any, manifest: str) -> ImageState:
     value = journal.get(image_key(manifest))
     if value is None:
         raise ImageNotFound(f"image {manifest} is not in the store", details={"image": manifest})
-    return msgspec.convert(value, ImageState)
+    return convert(value, ImageState)
 
 
 def full_name(given: str) -> str:
@@ -119,7 +118,7 @@ def find_image(journal: Any, given: str) -> ImageState:
 
 def all_acts(journal: Any) -> list[Act]:
     """Every transaction, oldest first."""
-    acts = [msgspec.convert(value, Act) for _, value in journal.scan("acts/")]
+    acts = [convert(value, Act) for _, value in journal.scan("acts/")]
     return sorted(acts, key=lambda act: act.seq)  # txns order milliseconds only
 
 

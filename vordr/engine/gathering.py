@@ -14,6 +14,7 @@ from vordr.engine.beside import Gathered
 from vordr.engine.host import Call, Host
 from vordr.engine.library import Planned, subject_of
 from vordr.formats.digests import sha256_digest
+from vordr.formats.typed import convert
 from vordr.gatekeeper.evidence import Beside, Piece
 from vordr.model.errors import PolicyDenied, TrustStoreInvalid, VerificationRejected
 from vordr.model.state import ImageState
@@ -58,7 +59,7 @@ def join(host: Host, call: Call, image: ImageState, gathered: Gathered) -> Joine
     work = _work(host, call, before, pieces, None if found is None else found[0])
     verdicts = {} if found is None else {image.manifest: found[1]}
     if known is None:
-        whole = msgspec.convert({**msgspec.to_builtins(image), **changes}, ImageState)
+        whole = convert({**msgspec.to_builtins(image), **changes}, ImageState)
         return Joined(host.library.import_steps(whole, work), verdicts)
     merged = (*known.names, *(name for name in image.names if name not in known.names))
     if merged != known.names:

@@ -17,6 +17,7 @@ from vordr.engine import beside
 from vordr.engine.finding import all_images, full_name, image_by_digest
 from vordr.formats import reference
 from vordr.formats.digests import sha256_digest
+from vordr.formats.typed import convert
 from vordr.gatekeeper import durable
 from vordr.gatekeeper.evidence import Beside
 from vordr.gatekeeper.package import CtpReader, open_ctp
@@ -162,7 +163,7 @@ class Library:
     def known(self, manifest: str) -> ImageState | None:
         """The image of the store with this manifest digest; None: there is none."""
         value = self.journal.get(f"images/{manifest}")
-        return None if value is None else msgspec.convert(value, ImageState)
+        return None if value is None else convert(value, ImageState)
 
     def _copying(self, package: Callable[[], CtpReader], image: ImageState, progress: Progress) -> Work:
         def work() -> Made:

@@ -21,6 +21,7 @@ import msgspec
 from vordr.engine.channel import Channel, dial
 from vordr.engine.protocol import Engine
 from vordr.engine.remote import RemoteEngine, unreachable
+from vordr.formats.typed import decode
 from vordr.model.errors import NotPrivileged, ServiceUnreachable, StateLocked, VordrError, from_wire
 from vordr.model.paths import DEFAULT_ROOT, Paths
 
@@ -219,7 +220,7 @@ def _read_word(reading: int, deadline: float) -> bytes | None:
 def _told(word: bytes, root: Path) -> VordrError:
     """The error of a service that did not become ready."""
     try:
-        error: dict[str, Any] = msgspec.json.decode(word, type=dict[str, Any])
+        error: dict[str, Any] = decode(word, dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ServiceUnreachable("the service ended before it was ready", remedy=_see_log(root))
     return from_wire(error)

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from vordr.engine.finding import container_by_id, names_in_use
+from vordr.formats.typed import convert
 from vordr.model.errors import NothingToUndo
 from vordr.model.plan import UndoPlan, name_given_back, plan_undo
 from vordr.model.records import Act, Kind, act_key
@@ -31,7 +30,7 @@ def acts_since(journal: Any, seq: int) -> list[Act]:
         if record.kind in (Kind.BEGIN, Kind.COMMIT, Kind.ABORT):
             txns[record.txn] = None
     found = (journal.get(act_key(txn)) for txn in txns)
-    return sorted((msgspec.convert(act, Act) for act in found if act is not None), key=lambda act: act.seq)
+    return sorted((convert(act, Act) for act in found if act is not None), key=lambda act: act.seq)
 
 
 def windows(journal: Any) -> Iterator[tuple[int, list[Act]]]:
@@ -62,7 +61,7 @@ def pick(
     """What ``choose`` picks, as if it were given all acts: those whose id begins with ``txn``, all begun
     after record ``to``, else the newest of some kind. Raises what ``choose`` raises on the whole."""
     if txn is not None:
-        chosen = choose([msgspec.convert(value, Act) for _, value in journal.scan(act_key(txn))])
+        chosen = choose([convert(value, Act) for _, value in journal.scan(act_key(txn))])
         start = min(act.seq for act in chosen)
         return Picked(start, acts_since(journal, start), chosen)
     if to is not None:

@@ -14,6 +14,7 @@ import msgspec
 from vordr.engine.channel import Channel, Received, close_files, dial
 from vordr.engine.protocol import Engine, OnEvent, Reply
 from vordr.formats.errors import FormatError
+from vordr.formats.typed import convert
 from vordr.model import arguments
 from vordr.model.errors import NotPrivileged, ServiceUnreachable, UsageError, VordrError, from_wire
 from vordr.model.operations import REGISTRY, Operation
@@ -215,7 +216,7 @@ def _read_answer(row: Operation, answer: Any, received: Received) -> Reply:
         if received.message.get("files", 0) != len(received.files):
             raise misunderstood(f"promised descriptors with the answer to {row.name} that did not come")
         try:
-            return Reply(msgspec.convert(answer, row.answer), received.files)
+            return Reply(convert(answer, row.answer), received.files)
         except msgspec.ValidationError as error:
             raise misunderstood(f"answered {row.name} in other words: {error}")
     except BaseException:

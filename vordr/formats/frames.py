@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from vordr.formats.errors import FormatError
+from vordr.formats.typed import decoder
 
 MAX_FRAME = 32 * 1024 * 1024
 HEADER = 4
 
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(dict[str, Any])
+_DECODER = decoder(dict[str, Any])
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

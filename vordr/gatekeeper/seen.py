@@ -25,6 +25,7 @@ import msgspec
 from vordr.formats import canonical, merkle
 from vordr.formats.errors import FormatError
 from vordr.formats.times import format_rfc3339
+from vordr.formats.typed import convert
 from vordr.gatekeeper import durable
 from vordr.gatekeeper.bundle import Attestation
 from vordr.gatekeeper.logproof import LogEntry, SignedHead, leaf_bytes
@@ -194,7 +195,7 @@ def load(path: Path) -> Seen:
         with path.open("rb") as file:
             raw = file.read(_LARGEST_FILE + 1)
         document: Any = canonical.loads(raw, max_bytes=_LARGEST_FILE, where=str(path))
-        found = msgspec.convert(document, _File)
+        found = convert(document, _File)
         return _sound(found)
     except FileNotFoundError:
         return NOTHING_SEEN

@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from vordr.formats.typed import decoder
 from vordr.images.layout import LAYER_TYPES
 from vordr.images.limits import DEFAULT_LIMITS, Limits
 from vordr.images.space import full_disk_is_space_exhausted
@@ -29,7 +30,7 @@ __all__ = ["DEFAULT_LIMITS", "Limits", "Unpacked", "unpack"]
 
 _LONGEST_REPORT: Final = 64 << 20
 _TICK: Final = 0.25
-_REPORTS: Final[msgspec.json.Decoder[Report]] = msgspec.json.Decoder(Success | Failure)
+_REPORTS: Final[msgspec.json.Decoder[Report]] = decoder(Success | Failure)
 
 
 class Unpacked(msgspec.Struct, frozen=True):

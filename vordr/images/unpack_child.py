@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from vordr.formats.typed import decode
 from vordr.images import confine
 from vordr.images.confine import Capability
 from vordr.images.decompress import BlobInvalid, Compression, LimitExceeded, TarSource, load_zstd
@@ -144,7 +145,7 @@ def _reported(target: str, request: Request) -> Report:
 def main(arguments: Sequence[str]) -> int:
     """Unpack as the arguments say; the exit status only tells whether a report was written."""
     target, report = arguments[0], int(arguments[1])
-    request = msgspec.json.decode(arguments[2], type=Request)
+    request = decode(arguments[2], Request)
     confine.die_with_parent()
     if request.compression is Compression.ZSTD:
         # Now, because the library's file cannot be reached from inside.

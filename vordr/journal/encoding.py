@@ -15,6 +15,7 @@ import msgspec
 
 from vordr.formats import canonical
 from vordr.formats.errors import FormatError
+from vordr.formats.typed import convert
 from vordr.journal.layout import decode_record, decode_value
 from vordr.model.records import Draft, Record
 
@@ -62,7 +63,7 @@ def encode(value: Any) -> bytes:
     """
     builtin = msgspec.to_builtins(value)
     try:
-        plain = msgspec.convert({"value": builtin}, _Plain).value
+        plain = convert({"value": builtin}, _Plain).value
     except msgspec.ValidationError:
         return canonical.fast_dumps(_lists(builtin))
     return _write(plain)
@@ -87,11 +88,11 @@ def encode_record(draft: Draft, seq: int, boot_id: str, time: int) -> tuple[byte
     whole = msgspec.to_builtins(draft)
     whole["seq"], whole["boot_id"], whole["time"] = seq, boot_id, time
     try:
-        plain = msgspec.convert({"value": whole}, _Plain).value
+        plain = convert({"value": whole}, _Plain).value
     except msgspec.ValidationError:
         body = canonical.fast_dumps(_lists(whole))
         return body, decode_record(body), False
-    return _write(plain), msgspec.convert(plain, Record), True
+    return _write(plain), convert(plain, Record), True
 
 
 def decode_plain(text: bytes) -> tuple[Any, bool]:

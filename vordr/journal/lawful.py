@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from vordr.formats.typed import convert
 from vordr.model.errors import VordrError
 from vordr.model.lifecycle import ROWS, Op, State
 from vordr.model.records import EPOCH_KEY, Cause, Kind, Record, Step, container_key
@@ -179,7 +180,7 @@ class _Court:
         written = [name for name in writes if name.startswith("containers/")]
         if written != [key]:
             raise _Refused(f"{op} on {ident[:12]} writes {', '.join(written) or 'no container'}")
-        after = None if writes[key] is None else msgspec.convert(writes[key], ContainerState)
+        after = None if writes[key] is None else convert(writes[key], ContainerState)
         if record.after != (None if after is None else after.digest()):
             raise _Refused(f"{op} leaves another state than the one that it says")
         state = State.IMAGE_ONLY if after is None else after.state

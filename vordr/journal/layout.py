@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from vordr.formats.typed import decoder
 from vordr.model.records import Record
 
 FORMAT: Final = b"vordr-journal-1"
@@ -31,7 +32,7 @@ GENESIS: Final = bytes(32)
 CHECKPOINT_SUBJECT: Final = "journal"
 HASH_SIZE: Final = 32
 
-_RECORD_DECODER: Final = msgspec.json.Decoder(Record)
+_RECORD_DECODER: Final = decoder(Record)
 _VALUE_DECODER: Final = msgspec.json.Decoder()
 
 

@@ -16,6 +16,7 @@ import msgspec
 from vordr.formats import merkle
 from vordr.formats.errors import FormatError
 from vordr.formats.signature import PublicKey
+from vordr.formats.typed import convert
 from vordr.journal import head as heads
 from vordr.journal.encoding import encode
 from vordr.journal.layout import GENESIS, HASH_SIZE, decode_record, decode_value, link, record_key
@@ -94,7 +95,7 @@ def verify_proof(proof: Mapping[str, Any], public: PublicKey) -> Record:
     :raises JournalCorrupt: malformed, or the step that does not hold: record, leaf, checkpoint, path.
     """
     try:
-        p = msgspec.convert(dict(proof), _Inclusion)
+        p = convert(dict(proof), _Inclusion)
         body = encode(p.record)
         record = decode_record(body)
         entry, root = _hash(p.hash), _hash(p.root)
@@ -120,7 +121,7 @@ def verify_consistency(proof: Mapping[str, Any], first_root: bytes, second_root:
     :raises JournalCorrupt: malformed, over other roots, or not a proof.
     """
     try:
-        p = msgspec.convert(dict(proof), _Consistency)
+        p = convert(dict(proof), _Consistency)
         roots = _hash(p.first_root), _hash(p.second_root)
         path = [_hash(node) for node in p.path]
     except (msgspec.MsgspecError, ValueError) as error:

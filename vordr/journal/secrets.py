@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from vordr.formats.typed import decode
 from vordr.model.errors import StateError, UsageError
 from vordr.model.paths import Paths
 
@@ -97,7 +98,7 @@ class SecretStore:
     def _read(self, container: str) -> _File | None:
         path = self._path(container)
         try:
-            return msgspec.json.decode(path.read_bytes(), type=_File)
+            return decode(path.read_bytes(), _File)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:

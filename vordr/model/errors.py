@@ -393,9 +393,11 @@ def from_wire(error: Mapping[str, Any]) -> VordrError:
     suggestions = error.get("suggestions") or []
     message = str(error.get("message", ""))
     remedy = str(suggestions[0]) if suggestions else None
+    rebuilt: VordrError
     if issubclass(cls, VerificationRejected):
         code, step = str(details.pop("code", "")), int(details.pop("step", 0))
-        return cls(code, message, step=step, remedy=remedy, details=details)
-    rebuilt = cls(message, details=details)
+        rebuilt = cls(code, message, step=step, details=details)
+    else:
+        rebuilt = cls(message, details=details)
     rebuilt.remedy = remedy
     return rebuilt

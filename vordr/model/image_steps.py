@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from vordr.formats import canonical
+from vordr.formats.typed import convert
 from vordr.model.errors import ImageNotFound
 from vordr.model.lifecycle import Fidelity
 from vordr.model.records import Inverse, image_key, trash_key
@@ -58,7 +59,7 @@ def advance_image(
     match op:
         case ImageOp.IMPORT:
             image = msgspec.structs.replace(
-                msgspec.convert(args["image"], ImageState), seals=seals, imported=time,
+                convert(args["image"], ImageState), seals=seals, imported=time,
                 known_as=() if trashed is None or trashed.image is None else trashed.image.known_as)
             return _result(before, image, {trash_key(image.manifest): None}, ImageOp.UNIMPORT, {})
         case ImageOp.REIMPORT:

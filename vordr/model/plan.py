@@ -150,7 +150,7 @@ def plan_undo(
     if missing:
         raise UndoError(f"{missing[0].operation} on {missing[0].subject} has no inverse")
     targets = {step.subject: step.before for step in done}
-    steps = _names_in_turn(net(done), names)
+    steps = _names_in_turn(_on_the_way(net(done)), names)
     return UndoPlan(
         tuple(order), steps, _losses(done, steps), targets,
         tuple(act for act in order if act.cause is Cause.ACT))
@@ -227,25 +227,23 @@ def image_of(step: StepDone | Step) -> str | None:
 
 def _named_instead(selected: Iterable[Act], names: Mapping[str, str]) -> set[str]:
     """Subjects that have a name, or would have it, which the undo of ``selected`` must give to another: who
-    holds it now, and of two that want it the one that lost it last."""
-    acts = sorted(selected, key=_moment)
-    first: dict[str, StepDone] = {}
-    for act in acts:
-        for step in act.steps:
-            first.setdefault(step.subject, step)
-    gone = {subject for subject, step in first.items() if step.operation in _BROUGHT_BACK}
-    taker: dict[str, str] = {}
-    instead: set[str] = set()
-    for act in reversed(acts):
+    holds it now and keeps it, and of two that want it the one that lost it last."""
+    ends: dict[str, str | None] = {}  # the name that each will stand under; whose was lost last comes first
+    for act in sorted(selected, key=_moment, reverse=True):
         for step in reversed(act.steps):
             name = name_given_back(step)
-            holder = None if name is None or name not in names else f"container/{names[name]}"
-            if name is None or step.subject in gone or holder == step.subject:
-                continue  # it goes out of the record again, or has its name
-            if holder is not None and holder not in gone:
-                instead.add(holder)
-            if taker.setdefault(name, step.subject) != step.subject:
-                instead.add(taker[name])
+            if name is not None or (step.inverse is not None and step.inverse.operation in _GIVE_UP):
+                ends.pop(step.subject, None)
+                ends[step.subject] = name
+    first: dict[str, str] = {}
+    instead: set[str] = set()
+    for subject, name in ends.items():
+        if name is None:
+            continue
+        holder = f"container/{names[name]}" if name in names else subject
+        keeps = ends.get(holder, name) == name
+        if first.setdefault(name, holder if keeps else subject) != subject:
+            instead.add(first[name])
     return instead
 
 
@@ -264,8 +262,8 @@ def name_taken_by(operation: str, args: Mapping[str, Any]) -> str | None:
     return None
 
 
-_BROUGHT_BACK: Final = (Op.CREATE, Op.RECREATE, Op.RESTORE)
-"""What made a container stand that had not stood: taken back, it stands no more."""
+_GIVE_UP: Final = (Op.REMOVE, Op.UNCREATE)
+"""What gives the name of a container up."""
 
 _REPLACED_BY_UNSTART = {Op.REVIVE, Op.PAUSE, Op.RESUME}
 _REPLACED_BY_STOP = {Op.PAUSE, Op.RESUME}
@@ -323,11 +321,35 @@ def _drop_from_trash(steps: list[Step], subject: str) -> None:
         del steps[i]
 
 
+def _on_the_way(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """``steps``, where what comes back only to go again does so under its own id: its name may be another's
+    by now, and nobody has an id that is not his."""
+    goes: set[str] = set()  # what a later step takes away, to lie in the trash under a name that it gives
+    found: list[Step] = []
+    for step in reversed(steps):
+        if step.operation in _GIVE_UP and step.args.get("name"):
+            goes.add(step.subject)
+        elif name_taken_by(step.operation, step.args) is not None:
+            if step.subject in goes:
+                step = _under_its_id(step)
+            goes.discard(step.subject)
+        found.append(step)
+    return tuple(reversed(found))
+
+
+def _under_its_id(step: Step) -> Step:
+    ident = step.subject.removeprefix("container/")
+    args = ({"name": ident} if step.operation == Op.RESTORE else
+            {"container": {**step.args["container"], "name": ident}})
+    return Step(subject=step.subject, operation=step.operation, args={**step.args, **args})
+
+
 def _names_in_turn(steps: Sequence[Step], names: Mapping[str, str]) -> tuple[Step, ...]:
     """``steps`` with those in front by which another container gives up a name that one of them takes.
 
-    Newest first is not always that order: the holder may be older than the removal that freed the name.
-    Raises NameInUse where two would have it.
+    Newest first is not always that order: the holder may be older than the removal that freed the name. A
+    name that is taken is kept (see ``_on_the_way``), so there is an order unless two would have it, or one
+    keeps it: then NameInUse is raised.
     """
     left, ordered = list(steps), []
     holders = dict(names)
@@ -336,14 +358,14 @@ def _names_in_turn(steps: Sequence[Step], names: Mapping[str, str]) -> tuple[Ste
         name = name_taken_by(step.operation, step.args)
         holder = f"container/{holders[name]}" if name in holders else step.subject
         releases = [i for i, other in enumerate(left) if other.subject == holder != step.subject
-                    and other.operation in (Op.REMOVE, Op.UNCREATE)]
+                    and other.operation in _GIVE_UP]
         if releases:
             sooner = [other for other in left[:releases[0] + 1] if other.subject == holder]
             left = [*sooner, *(other for other in left if not any(other is one for one in sooner))]
             step = left[0]
         left.pop(0)
         ordered.append(step)
-        if step.operation in (Op.REMOVE, Op.UNCREATE):
+        if step.operation in _GIVE_UP:
             holders = {n: c for n, c in holders.items() if f"container/{c}" != step.subject}
         elif name is not None and step.operation in (Op.RESTORE, Op.RECREATE):
             ident = step.subject.removeprefix("container/")

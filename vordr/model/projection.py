@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from vordr.formats.typed import convert
 from vordr.model.errors import JournalCorrupt
 from vordr.model.records import (
     Act,
@@ -54,7 +55,7 @@ def _begin(record: Record) -> dict[str, Any]:
     act = Act(
         txn=record.txn, act=record.operation, summary=str(args.get("summary", record.operation)),
         cause=record.cause, principal=record.principal,
-        plan=tuple(msgspec.convert(s, Step) for s in args.get("plan", ())),
+        plan=tuple(convert(s, Step) for s in args.get("plan", ())),
         seq=record.seq, time=record.time, origin=args.get("origin"), undoes=args.get("undoes"),
         reversible=bool(args.get("reversible", True)), holds=tuple(args.get("holds", ())),
     )

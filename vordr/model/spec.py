@@ -24,6 +24,8 @@ LONGEST_TEXT: Final = 131_071
 LARGEST_SPEC: Final = 160 * 1024
 LARGEST_LIMIT: Final = 2**52
 ENV_GRAMMAR: Final = re.compile(r"[^=\x00]+")
+# More digits than any bound here has; Python makes no int of more than 4300.
+_DIGITS: Final = re.compile(r"[0-9]{1,16}")
 
 
 class RestartMode(StrEnum):
@@ -93,12 +95,14 @@ def parse_restart(text: str) -> RestartPolicy:
         mode = "no"
     if mode not in set(RestartMode):
         raise UsageError(
-            f"unknown restart policy {text!r}", remedy="one of: no, on-failure[:n], always, unless-stopped"
+            f"unknown restart policy {text[:80]!r}",
+            remedy="one of: no, on-failure[:n], always, unless-stopped",
         )
     if not number and ":" not in text:
         return RestartPolicy(RestartMode(mode))
-    if mode != RestartMode.ON_FAILURE or not number.isascii() or not number.isdigit():
-        raise UsageError(f"restart policy {text!r}: only on-failure takes a number of retries (on-failure:3)")
+    if mode != RestartMode.ON_FAILURE or _DIGITS.fullmatch(number) is None:
+        raise UsageError(
+            f"restart policy {text[:80]!r}: only on-failure takes a number of retries (on-failure:3)")
     return RestartPolicy(RestartMode.ON_FAILURE, int(number))
 
 
@@ -110,7 +114,7 @@ def parse_size(text: str) -> int:
     """Read docker's memory syntax (``64m``, ``1g``, plain bytes) into bytes; binary multiples."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"invalid size {text!r}", remedy="a number with b, k, m or g, such as 64m")
+        raise UsageError(f"invalid size {text[:80]!r}", remedy="a number with b, k, m or g, such as 64m")
     unit = (match[2] or "")[:1].lower()
     multiple: int = 1024 ** _UNITS[unit]
     return int(match[1]) * multiple
@@ -120,9 +124,9 @@ def parse_cpus(text: str) -> int:
     """Read ``--cpus`` (``1.5``) into thousandths of a CPU."""
     if not re.fullmatch(r"\d{1,9}(\.\d{1,3})?|\.\d{1,3}", text, re.ASCII):
         remedy = "a number with up to 3 decimals, such as 1.5"
-        raise UsageError(f"invalid number of CPUs {text!r}", remedy=remedy)
+        raise UsageError(f"invalid number of CPUs {text[:80]!r}", remedy=remedy)
     whole, _, fraction = text.partition(".")
-    millis = int(whole or 0) * 1000 + int(fraction.ljust(3, "0") or 0)
+    millis = int(whole or 0) * 1000 + int(fraction.ljust(3, "0"))
     if millis == 0:
         raise UsageError("--cpus must be more than 0")
     return millis
@@ -131,21 +135,21 @@ def parse_cpus(text: str) -> int:
 def parse_signal(text: str | int) -> int:
     """A signal by number or name (``TERM``, ``SIGTERM``, 15), as docker's kill takes it."""
     value = str(text).upper()
-    if value.isascii() and value.isdigit() and 1 <= int(value) <= signal.SIGRTMAX:
+    if _DIGITS.fullmatch(value) and 1 <= int(value) <= signal.SIGRTMAX:
         return int(value)
     name = value if value.startswith("SIG") else f"SIG{value}"
     try:
         return int(signal.Signals[name])
     except KeyError:
         remedy = "a name such as TERM or a number such as 15"
-        raise UsageError(f"unknown signal {text!r}", remedy=remedy) from None
+        raise UsageError(f"unknown signal {str(text)[:80]!r}", remedy=remedy) from None
 
 
 def check_name(name: str) -> str:
     """Return ``name`` when it may name a container; raises UsageError."""
     if NAME_GRAMMAR.fullmatch(name) is None:
         raise UsageError(
-            f"invalid container name {name!r}",
+            f"invalid container name {name[:80]!r}",
             remedy="letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 128",
         )
     if re.fullmatch(r"[0-9a-f]{64}", name):
@@ -178,7 +182,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
             raise UsageError(f"invalid environment variable name {name[:80]!r}")
         check_text(name)
         try:
-            size = len(name) + 1 + len(value.encode("utf-8"))
+            size = len(name.encode("utf-8")) + 1 + len(value.encode("utf-8"))
         except UnicodeEncodeError:
             raise UsageError(f"the value of the variable {name[:80]!r} is not valid UTF-8") from None
         if "\0" in value:
@@ -221,14 +225,16 @@ def check_spec(spec: ContainerSpec) -> ContainerSpec:
     if not 0 <= spec.stop_timeout <= LONGEST_STOP:
         raise UsageError(f"--stop-timeout must be from 0 to {LONGEST_STOP} seconds")
     if not 0 <= spec.restart.retries <= LARGEST_LIMIT:
-        raise UsageError("--restart: the number of retries must be from 0")
+        raise UsageError(f"--restart: retries must be from 0 to {LARGEST_LIMIT}")
+    if spec.restart.retries and spec.restart.mode is not RestartMode.ON_FAILURE:
+        raise UsageError("--restart: only on-failure takes a number of retries")
     if spec.auto_remove and spec.restart.mode is not RestartMode.NO:
         raise UsageError("--rm and --restart exclude each other", remedy="leave one of them out")
     if spec.workdir is not None and not spec.workdir.startswith("/"):
-        raise UsageError(f"working directory {spec.workdir!r} must be absolute")
+        raise UsageError(f"working directory {spec.workdir[:80]!r} must be absolute")
     for name in spec.environment:
         if ENV_GRAMMAR.fullmatch(name) is None:
-            raise UsageError(f"invalid environment variable name {name!r}")
+            raise UsageError(f"invalid environment variable name {name[:80]!r}")
     texts = (spec.user or "", spec.hostname or "", spec.workdir or "")
     labels = (word for pair in spec.labels.items() for word in pair)
     words = (*spec.command, *(spec.entrypoint or ()), *texts, *spec.environment, *labels)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from vordr.formats.typed import convert
 from vordr.model.errors import ContainerNotFound, IllegalTransition
 from vordr.model.lifecycle import ROWS, Fidelity, Op, State, illegal, makes_process, target
 from vordr.model.records import Inverse, Step, container_key, name_key, trash_key
@@ -60,9 +61,9 @@ def advance(op: Op, before: ContainerState | None, args: dict[str, Any], facts: 
         raise illegal(op, state, before.name)
     match op:
         case Op.CREATE:
-            return _create(msgspec.convert(args["container"], ContainerState), facts)
+            return _create(convert(args["container"], ContainerState), facts)
         case Op.RECREATE:
-            return _recreate(msgspec.convert(args["container"], ContainerState), args, facts)
+            return _recreate(convert(args["container"], ContainerState), args, facts)
         case _ if before is None:
             raise ContainerNotFound(f"cannot {op}: there is no such container")
         case Op.UNCREATE:
@@ -107,7 +108,7 @@ def claims(step: Step, container: ContainerState | None) -> tuple[str, ...]:
         return ()
     coming = step.args.get("container")
     if coming is not None:
-        container = msgspec.convert(coming, ContainerState)
+        container = convert(coming, ContainerState)
     given = step.args.get("name") if step.operation == Op.RESTORE else None
     names = [str(given)] if given else []
     if container is not None:
@@ -140,7 +141,8 @@ def _create(container: ContainerState, facts: Facts) -> Advance:
     if created.ids is not None:
         writes[range_key(created.ids)] = created.id
     return Advance(
-        container=created, after=created.digest(), writes=writes, inverse=_inverse(Op.CREATE, {}))
+        container=created, after=created.digest(), writes=writes,
+        inverse=_inverse(Op.CREATE, {"name": created.name}))
 
 
 def range_key(ids: IdRange) -> str:
@@ -161,9 +163,14 @@ def _release_name(container: ContainerState) -> dict[str, Any]:
 
 
 def _uncreate(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advance:
-    """From created: to the trash. From removed: it is in the trash already, only the record goes."""
-    writes = {container_key(before.id): None, **_release_name(before), **_trash(before, "uncreated", facts)}
-    inverse = _inverse(Op.UNCREATE, {"container": msgspec.to_builtins(before), "to": str(before.state)})
+    """From created: to the trash. From removed: it is in the trash already, only the record goes.
+
+    There it lies under ``name``: the one that it was made with, or lay there under before it was made again.
+    """
+    gone = replace(before, name=str(args.get("name") or before.name))
+    writes = {container_key(before.id): None, **_release_name(before), **_trash(gone, "uncreated", facts)}
+    inverse = _inverse(Op.UNCREATE, {
+        "container": msgspec.to_builtins(before), "to": str(before.state), "trashed_as": gone.name})
     return Advance(container=None, after=None, writes=writes, inverse=inverse)
 
 
@@ -174,7 +181,8 @@ def _recreate(container: ContainerState, args: dict[str, Any], facts: Facts) -> 
         writes.update(_trash(back, "container", facts))
     else:
         writes.update({name_key(back.name): back.id, trash_key(back.id): None})
-    return Advance(container=back, after=back.digest(), writes=writes, inverse=_inverse(Op.RECREATE, {}))
+    inverse = _inverse(Op.RECREATE, {"name": str(args.get("trashed_as") or back.name)})
+    return Advance(container=back, after=back.digest(), writes=writes, inverse=inverse)
 
 
 def _remove(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advance:

@@ -9,6 +9,7 @@ import msgspec
 
 from vordr.engine.authority import authorise
 from vordr.engine.protocol import Caller
+from vordr.formats.typed import convert
 from vordr.model import arguments
 from vordr.model.errors import UsageError
 from vordr.model.operations import REGISTRY, Operation
@@ -40,7 +41,7 @@ class Request:
 def number_of(message: dict[str, Any]) -> int:
     """The id to answer under, also where the rest makes no sense."""
     try:
-        return msgspec.convert(message.get("id"), Number)
+        return convert(message.get("id"), Number)
     except msgspec.ValidationError:
         return CONNECTION
 
@@ -48,7 +49,7 @@ def number_of(message: dict[str, Any]) -> int:
 def read_envelope(message: dict[str, Any]) -> tuple[Envelope, Operation]:
     """Raises UsageError: not a request, or an operation nobody knows; this is not our protocol."""
     try:
-        envelope = msgspec.convert(message, Envelope)
+        envelope = convert(message, Envelope)
     except msgspec.ValidationError as error:
         raise UsageError(f"not a request: {error}")
     operation = REGISTRY.get(envelope.operation)
@@ -67,7 +68,7 @@ def admit(envelope: Envelope, operation: Operation, files: int, caller: Caller) 
         asked for; PolicyDenied as :func:`~vordr.engine.authority.authorise`.
     """
     try:
-        args = msgspec.convert(envelope.args, operation.args)
+        args = convert(envelope.args, operation.args)
     except msgspec.ValidationError as error:
         raise UsageError(f"arguments of {operation.name}: {error}", details={"operation": operation.name})
     if files and not operation.takes_file:

@@ -52,6 +52,8 @@ def serve(
     configure(console=console, level=level, stream=None if log_file is None else LogFile(log_file))
     _raise_file_limit()
     faulthandler.register(STACKS_SIGNAL, file=2)
+    if not faulthandler.is_enabled():
+        faulthandler.enable(file=2)  # a process that dies in foreign code says where
     notifier = sdnotify.Notifier()  # first of all: what the engine starts must not speak to systemd for us
     paths = Paths.of(resolve_root(root))
     try:

@@ -7,6 +7,7 @@ answers with the wait status. What the fork has to say it appends to the file of
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import random
@@ -179,12 +180,25 @@ def live(root: Path, request: dict[str, Any], say: Say) -> None:
             engine = mortal.open(fatal, armed=True)
             engine.close()
         case "load":
+            say = _or_stacks(say)
             engine = mortal.open()
             if request.get("fault"):
                 say = _failing_after(engine, say, request)
             carry_on(engine, say, request["seed"])
         case "act":
             act(mortal, request, fatal)
+
+
+def _or_stacks(say: Say) -> Say:
+    """``say``; when nothing has been said for as long as a test waits for it, standard error is told where
+    every thread stands."""
+    faulthandler.dump_traceback_later(soundness.PATIENCE - 1)
+
+    def said(text: str) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        say(text)
+
+    return said
 
 
 def _failing_after(engine: LocalEngine, say: Say, request: dict[str, Any]) -> Say:

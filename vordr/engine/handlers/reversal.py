@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from vordr.actors.transaction import Finished, Plan
 from vordr.engine import recent
 from vordr.engine.authority import authorise_process
@@ -20,6 +18,7 @@ from vordr.engine.host import Call, Host, receipt
 from vordr.engine.judging import check_network
 from vordr.engine.protocol import Reply
 from vordr.formats.times import format_rfc3339
+from vordr.formats.typed import convert
 from vordr.model import answers, arguments
 from vordr.model.errors import (
     ContainerNotFound,
@@ -243,7 +242,7 @@ def _digest_now(host: Host, subject: str) -> str | None:
         return None if container is None else container.digest()
     if kind == "image":
         value = host.journal.get(f"images/{ident}")
-        return None if value is None else image_digest(msgspec.convert(value, ImageState))
+        return None if value is None else image_digest(convert(value, ImageState))
     return None
 
 

@@ -13,6 +13,7 @@ from vordr.engine.finding import container_by_id, find_removed
 from vordr.engine.handlers.containers import name_taken
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.protocol import Reply
+from vordr.formats.typed import convert
 from vordr.images.generations import folder_size
 from vordr.model import answers, arguments
 from vordr.model.errors import ContainerNotFound, ImageNotFound, UsageError
@@ -25,7 +26,7 @@ _MOST: Final = 1000
 
 
 def all_trash(journal: Any) -> list[TrashItem]:
-    return [msgspec.convert(value, TrashItem) for _, value in journal.scan("trash/")]
+    return [convert(value, TrashItem) for _, value in journal.scan("trash/")]
 
 
 def trash(host: Host, call: Call, args: arguments.NoArgs) -> Reply:
@@ -67,7 +68,7 @@ def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> R
         steps: list[Step] = []
         if now is None:
             steps.append(Step(subject=subject, operation=str(Op.RECREATE), args={
-                "container": msgspec.to_builtins(last), "to": str(last.state)}))
+                "container": msgspec.to_builtins(last), "to": str(last.state), "trashed_as": item.name}))
         if last.state is State.REMOVED:
             back = State.STOPPED if last.started is not None else State.CREATED
             steps.append(Step(subject=subject, operation=str(Op.RESTORE),

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from vordr.engine.finding import all_containers, container_by_id
 from vordr.engine.handlers.verifying import target_of
 from vordr.engine.host import Call, Host
 from vordr.engine.judging import start_verdict
 from vordr.engine.protocol import Reply
+from vordr.formats.typed import convert
 from vordr.gatekeeper.cures import Target, code_of, cures_of
 from vordr.model import answers, arguments
 from vordr.model.errors import (
@@ -84,7 +83,7 @@ def _target(host: Host, container: ContainerState) -> Target:
     value = host.journal.get(image_key(container.image))
     if value is None:
         return Target(container.image_name, manifest=container.image)
-    return target_of(msgspec.convert(value, ImageState))
+    return target_of(convert(value, ImageState))
 
 
 def _epoch(host: Host) -> int | None:

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 import vordr
 from vordr.engine.auditing import audited
 from vordr.engine.authority import authorise_process
@@ -23,6 +21,7 @@ from vordr.engine.finding import (
 )
 from vordr.engine.host import Call, Host
 from vordr.engine.protocol import Reply
+from vordr.formats.typed import convert
 from vordr.journal.auditor import OfflineJournal
 from vordr.model import answers, arguments
 from vordr.model.errors import ContainerNotFound, ContainerStopped, StateError, UsageError, VordrError
@@ -47,7 +46,7 @@ _PATIENCE = 2.0
 def inspect(host: Host, call: Call, args: arguments.ContainerArgs) -> Reply:
     container = find_container(host.journal, args.container)
     value = host.journal.get(f"images/{container.image}")
-    image = None if value is None else msgspec.convert(value, ImageState)
+    image = None if value is None else convert(value, ImageState)
     try:
         verdict = host.library.judge_manifest(container.image).to_record()
     except VordrError as refused:
