@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from fakeworld import FakeWorld
 from memory_folder import memory_folder
@@ -24,6 +23,7 @@ from whole_engine import Doom, Whole, bring_in, eventually, image_of, planted, s
 from vordr.actors.clock import VirtualClock
 from vordr.engine.protocol import Caller
 from vordr.formats.signature import PrivateKey, Suite
+from vordr.formats.typed import convert
 from vordr.model.errors import (
     ImageNotFound,
     PolicyDenied,
@@ -99,7 +99,7 @@ class Sides:
     # -- looking at the engine ---------------------------------------------------------------------
 
     def _images(self) -> list[ImageState]:
-        return [msgspec.convert(value, ImageState) for _, value in self.whole.journal.scan("images/")]
+        return [convert(value, ImageState) for _, value in self.whole.journal.scan("images/")]
 
     def _trash(self) -> dict[str, str]:
         return {f"container/{key.partition('/')[2]}": value["name"]
@@ -135,7 +135,7 @@ class Sides:
         ended = [record for record, _ in self.whole.journal.records(self.seen + 1)
                  if record.kind in (Kind.COMMIT, Kind.ABORT)]
         self.seen = ended[-1].seq if ended else self.seen
-        found = [msgspec.convert(self.whole.journal.get(act_key(record.txn)), Act) for record in ended]
+        found = [convert(self.whole.journal.get(act_key(record.txn)), Act) for record in ended]
         return [act for act in found if act.status is ActStatus.COMMITTED]
 
     def nothing_happened(self) -> None:

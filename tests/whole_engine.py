@@ -29,6 +29,7 @@ from vordr.engine.finding import all_acts
 from vordr.engine.local import LocalEngine
 from vordr.engine.protocol import Caller
 from vordr.formats.digests import sha256_digest
+from vordr.formats.typed import convert
 from vordr.gatekeeper.adopt import attest
 from vordr.gatekeeper.keys import OPERATOR, KeyRing
 from vordr.gatekeeper.translog import local_logs
@@ -87,7 +88,7 @@ class Whole:
     # -- asking ------------------------------------------------------------------------------------
 
     def call(self, operation: str, caller: Caller = CALLER, **args: Any) -> Any:
-        made = msgspec.convert(args, REGISTRY[operation].args)
+        made = convert(args, REGISTRY[operation].args)
         return self.engine.call_as(caller, operation, made).answer
 
     def run(self, name: str = "web", **wishes: Any) -> ContainerState:
@@ -108,10 +109,10 @@ class Whole:
         """The container that has this name, or this id (a removed one too)."""
         ident = self.journal.get(f"names/{name}") or name
         value = self.journal.get(f"containers/{ident}")
-        return None if value is None else msgspec.convert(value, ContainerState)
+        return None if value is None else convert(value, ContainerState)
 
     def containers(self) -> dict[str, ContainerState]:
-        return {key.partition("/")[2]: msgspec.convert(value, ContainerState)
+        return {key.partition("/")[2]: convert(value, ContainerState)
                 for key, value in self.journal.scan("containers/")}
 
     def acts(self) -> list[Act]:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import plyvel
 import pytest
 
 from vordr.actors import kernel
 from vordr.engine.local import LocalEngine
 from vordr.engine.protocol import Caller
+from vordr.formats.typed import convert
 from vordr.images import mountapi
 from vordr.model.errors import SealBroken, StaleState, VerificationRejected, VordrError
 from vordr.model.operations import REGISTRY, Scope
@@ -39,7 +39,7 @@ class Attacked:
         self.paths = self.engine.host.paths
 
     def call(self, operation: str, **args: Any) -> Any:
-        reply = self.engine.call_as(ADMIN, operation, msgspec.convert(args, REGISTRY[operation].args))
+        reply = self.engine.call_as(ADMIN, operation, convert(args, REGISTRY[operation].args))
         for descriptor in reply.files:
             os.close(descriptor)
         return reply.answer

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import failing_disk
-import msgspec
 import pytest
 import whole_engine
 from failpoint import faults
 from failpoint.choice import SOAK
 
 from vordr.engine.remote import RemoteEngine
+from vordr.formats.typed import convert
 from vordr.gatekeeper.keys import load_host_key
 from vordr.journal.auditor import audit
 from vordr.model.errors import JournalStopped, ServiceUnreachable
@@ -98,7 +98,7 @@ class Service:
         self.engine = RemoteEngine(root / "vordr.sock")
 
     def call(self, operation: str, **args: Any) -> Any:
-        return self.engine.call(operation, msgspec.convert(args, REGISTRY[operation].args)).answer
+        return self.engine.call(operation, convert(args, REGISTRY[operation].args)).answer
 
     def ends(self) -> int:
         _, self.log = self.process.communicate(timeout=20)

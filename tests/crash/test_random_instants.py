@@ -13,13 +13,13 @@ import signal
 import time
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 from failpoint import faults, soundness
 from failpoint.choice import SOAK
 from failpoint.mortal import clear
 from failpoint.stage import Stage, Told, stage
 
+from vordr.formats.typed import convert
 from vordr.model.records import Act, ActStatus, act_key
 
 INSTANTS = 300 if SOAK else 4
@@ -49,7 +49,7 @@ def test_a_crash_at_any_instant_loses_nothing_that_was_acknowledged(
             soundness.settle(engine)
             assert [r.left for r in engine.recovered if r.left] == []
             for txn in told.all("promised"):
-                act = msgspec.convert(engine.host.journal.get(act_key(txn)), Act)
+                act = convert(engine.host.journal.get(act_key(txn)), Act)
                 assert act.status is ActStatus.COMMITTED, (seed, act)
             clear(engine)  # restart policies end here, so that the journal can be seen to rest
         world.assert_sound()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
-from real_world import Instance, eventually
+from real_world import Instance, eventually, make_rootfs
 
 # What undo promises to bring back (design §4): all that is declared, and the files.
 DECLARED = ("id", "name", "image", "spec", "state", "generations", "addresses", "ports", "ids", "digest")
@@ -164,6 +165,20 @@ def test_what_the_trash_had_is_gone_once_it_is_emptied_and_no_undo_is_promised_o
     refused = world.vordr("undo", "--last", "--yes", code=84)
     assert "left the trash" in refused.err
     assert world.vordr("run", "--rm", "--name", "web", "hello", "echo", "again").out == "again\n"
+    world.vordr("audit", "--chain", "--model")
+
+
+def test_an_image_whose_trash_was_emptied_takes_no_room_and_can_come_in_again(world: Instance) -> None:
+    package = world.pack("brief", rootfs=make_rootfs(world.home / "brief"))
+    blobs, layers = world.paths.store / "blobs" / "sha256", world.paths.layers
+    before = {folder: set(os.listdir(folder)) if folder.exists() else set() for folder in (blobs, layers)}
+    for _ in range(2):
+        world.vordr("run", "--rm", str(package), "true")
+        world.vordr("rmi", "brief")
+        assert set(os.listdir(blobs)) > before[blobs]
+        world.vordr("trash", "empty", "--yes", "brief")
+        assert {folder: set(os.listdir(folder)) for folder in (blobs, layers)} == before
+        assert "left the trash" in world.vordr("undo", "--last", "--yes", code=84).err
     world.vordr("audit", "--chain", "--model")
 
 

@@ -18,6 +18,7 @@ from whole_engine import Whole, planted
 
 from vordr.engine.protocol import Caller
 from vordr.formats.digests import sha256_hex
+from vordr.formats.typed import convert
 from vordr.gatekeeper.adopt import attest
 from vordr.gatekeeper.evidence import Piece
 from vordr.gatekeeper.keys import OPERATOR, KeyRing
@@ -296,13 +297,12 @@ def test_a_packages_own_name_does_not_lead_it_out_of_a_scope(whole: Whole, tmp_p
 
 
 def _with_file(whole: Whole, operation: str, descriptor: int, **args: Any) -> Any:
-    import msgspec
     from whole_engine import CALLER
 
     from vordr.model.operations import REGISTRY
 
     return whole.engine.call_as(
-        CALLER, operation, msgspec.convert(args, REGISTRY[operation].args), files=(descriptor,))
+        CALLER, operation, convert(args, REGISTRY[operation].args), files=(descriptor,))
 
 
 # -- bundles from a file ---------------------------------------------------------------------------

@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from real_world import OBEDIENT, Instance, eventually
 from undo_model import ALIVE, CREATED, LEGAL, RUNNING, STOPPED, Box, Change, Deed, Model, Refused, stands
 
 from vordr.engine.remote import RemoteEngine
+from vordr.formats.typed import convert
 from vordr.model import answers
 from vordr.model.errors import ServiceUnreachable, UndoError, VordrError
 from vordr.model.operations import REGISTRY
@@ -53,7 +53,7 @@ class Real:
         self.engine.close()
 
     def call(self, operation: str, **args: Any) -> Any:
-        reply = self.engine.call(operation, msgspec.convert(args, REGISTRY[operation].args))
+        reply = self.engine.call(operation, convert(args, REGISTRY[operation].args))
         for file in reply.files:
             os.close(file)
         return reply.answer

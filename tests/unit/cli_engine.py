@@ -16,6 +16,7 @@ import pytest
 from vordr.cli import entry
 from vordr.cli.context import Session
 from vordr.engine.protocol import Engine, OnEvent, Reply
+from vordr.formats.typed import convert
 from vordr.model import answers, arguments
 from vordr.model.errors import ContainerNotFound, ImageNotFound, VordrError
 from vordr.model.lifecycle import Op, State, target
@@ -87,7 +88,7 @@ class MemoryEngine(Engine):
     ) -> Reply:
         row = REGISTRY[operation]
         assert type(args) is row.args, f"{operation} takes {row.args.__name__}, got {type(args).__name__}"
-        msgspec.convert(msgspec.to_builtins(args), row.args)  # as over the socket
+        convert(msgspec.to_builtins(args), row.args)  # as over the socket
         self.files += [os.pread(fd, 1 << 20, 0) for fd in files]
         with self.answered:
             self.calls.append((operation, args))

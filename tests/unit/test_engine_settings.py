@@ -28,6 +28,7 @@ def test_values_are_taken() -> None:
 
 @pytest.mark.parametrize(("text", "refusal"), [
     ("trash_days = ", ConfigUnparsable),
+    ("trash_days = " + "[" * 9999 + "]" * 9999, ConfigUnparsable),
     ("trash_days = 0", ConfigInvalid),
     ("trash_days = 3651", ConfigInvalid),
     ("trash_days = true", ConfigInvalid),

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from whole_engine import Whole, planted, standing_clock
+from whole_engine import LAYER_TYPE, Doom, Whole, eventually, image_of, planted, standing_clock
 
+from vordr.actors.stores import Made
+from vordr.actors.transaction import Plan
 from vordr.engine.protocol import Caller
-from vordr.model.errors import ContainerNotFound, PolicyDenied, UndoExpired, UsageError
+from vordr.formats.digests import sha256_digest
+from vordr.model.errors import (
+    ContainerNotFound,
+    PolicyDenied,
+    SubjectBusy,
+    UndoExpired,
+    UsageError,
+    VordrError,
+)
 from vordr.model.operations import Scope
-from vordr.model.state import ContainerState
+from vordr.model.records import Cause
+from vordr.model.state import ContainerState, ImageState, Layer, Seal
 
 DAY = 86_400.0
+DIFF = sha256_digest(b"diff")
 
 
 @pytest.fixture
@@ -44,6 +57,28 @@ def files_of(whole: Whole, container: ContainerState) -> Path:
     return folder
 
 
+def stocked(whole: Whole, name: str = "one") -> ImageState:
+    """An image whose blobs and sealed layer are in the store; all have the same layer."""
+    manifest, config, image = image_of(
+        f"docker.io/library/{name}:latest", [Layer(DIFF, sha256_digest(b"strata"), 6, LAYER_TYPE)],
+        Labels={"name": name})
+    for digest, content in ((image.manifest, manifest), (image.config_digest, config)):
+        whole.host.store.add_bytes(content, digest)
+    whole.host.store.add_bytes(b"strata", image.layers[0].blob)
+    whole.paths.layers.mkdir(exist_ok=True)
+    whole.paths.layer(DIFF).write_bytes(b"sealed")
+    seal = Seal(diff_id=DIFF, sha256="0", size=6, stamp="")
+    steps, work = whole.host.library.import_steps(image, lambda: Made(seals=(seal,)))
+    whole.host.transactions.run(lambda: Plan("import", f"import {name}", steps, "uid:0", payload=work))
+    return image
+
+
+def held(whole: Whole, image: ImageState) -> set[bool]:
+    """Whether the store has what the image is made of."""
+    blobs = (image.manifest, image.config_digest, image.layers[0].blob)
+    return {*(whole.host.store.has(blob) for blob in blobs), whole.paths.layer(DIFF).exists()}
+
+
 def test_what_is_named_is_deleted_and_the_rest_can_come_back(whole: Whole) -> None:
     web, other = removed(whole), removed(whole, "other")
     folders = files_of(whole, web), files_of(whole, other)
@@ -55,7 +90,10 @@ def test_what_is_named_is_deleted_and_the_rest_can_come_back(whole: Whole) -> No
     assert whole.get("other") is not None
 
 
-def test_without_a_name_only_what_is_past_its_deadline_goes(whole: Whole) -> None:
+def test_without_a_name_only_what_is_past_its_deadline_goes(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vordr.engine.expiry.empty_expired", lambda host: None)
     removed(whole)
     assert whole.call("trash_empty").items == () and lying(whole) == ["web"]
     whole.host.clock.advance(31 * DAY)
@@ -64,6 +102,37 @@ def test_without_a_name_only_what_is_past_its_deadline_goes(whole: Whole) -> Non
     assert lying(whole) == ["young"]
     assert [item.name for item in whole.call("trash_empty", all=True).items] == ["young"]
     assert whole.call("trash_empty", all=True).receipt is None and lying(whole) == []
+
+
+def emptied_within_the_hour(whole: Whole) -> bool:
+    whole.host.clock.advance(3600.0)
+    return lying(whole) == []
+
+
+def test_what_is_past_its_deadline_goes_by_itself(whole: Whole) -> None:
+    removed(whole)
+    image = stocked(whole)
+    whole.call("remove_image", image="one")
+    whole.host.clock.advance(29 * DAY)
+    removed(whole, "young")
+    assert len(lying(whole)) == 3
+    whole.host.clock.advance(2 * DAY)
+    eventually(lambda: lying(whole) == ["young"] and whole.acts()[-1].act == "trash_empty", "its end")
+    assert (whole.acts()[-1].principal, whole.acts()[-1].cause) == ("policy", Cause.POLICY)
+    assert held(whole, image) == {False}
+    whole.host.clock.advance(40 * DAY)
+    eventually(lambda: emptied_within_the_hour(whole), "the end of the other")
+
+
+def test_what_cannot_go_by_itself_is_tried_again(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vordr.engine.handlers.trash._PATIENCE", 0.0)
+    stocked(whole)
+    whole.call("remove_image", image="one")
+    with whole.host.library.coming.shared():
+        whole.host.clock.advance(31 * DAY)
+        whole.settle()
+        assert len(lying(whole)) == 1
+    eventually(lambda: emptied_within_the_hour(whole), "its end")
 
 
 def test_no_undo_is_promised_of_what_is_gone(whole: Whole) -> None:
@@ -86,12 +155,66 @@ def test_its_range_of_ids_and_its_name_are_free_again(whole: Whole) -> None:
     whole.run("web")
 
 
-def test_images_stay(whole: Whole) -> None:
-    whole.call("remove_image", image="tiny")
-    with pytest.raises(UsageError, match="is an image"):
-        whole.call("trash_empty", items=tuple(item.id for item in whole.call("trash").items))
-    assert whole.call("trash_empty", all=True).items == ()
+def test_blobs_and_layers_of_an_image_go_and_no_undo_is_promised_of_it(whole: Whole) -> None:
+    image = stocked(whole)
+    whole.call("remove_image", image=image.names[0])
+    assert whole.call("trash_empty").items == () and held(whole, image) == {True}
+    assert [item.kind for item in whole.call("trash_empty", items=("one",)).items] == ["image"]
+    assert held(whole, image) == {False} and lying(whole) == []
+    with pytest.raises(UndoExpired, match=f"the image {image.manifest[:19]} has left the trash"):
+        whole.call("undo")
+    stocked(whole)
+    assert whole.journal.get(f"images/{image.manifest}") is not None, "it can come in again"
+
+
+def test_what_another_image_has_too_stays_wherever_that_is(whole: Whole) -> None:
+    one, two = stocked(whole), stocked(whole, "two")
+    for image in (one, two):
+        whole.call("remove_image", image=image.names[0])
+    whole.call("trash_empty", items=(one.manifest,))
+    assert not whole.host.store.has(one.manifest) and held(whole, two) == {True}, "it lies in the trash"
     whole.call("undo")
+    stocked(whole)
+    whole.call("remove_image", image="one")
+    whole.call("trash_empty", all=True)
+    assert not whole.host.store.has(one.manifest) and held(whole, two) == {True}, "it stands"
+    whole.call("remove_image", image="two")
+    whole.call("trash_empty", all=True)
+    assert held(whole, two) == {False}
+
+
+def test_containers_and_images_go_in_one_act(whole: Whole) -> None:
+    removed(whole)
+    image = stocked(whole)
+    whole.call("remove_image", image="one")
+    acts = len(whole.acts())
+    assert {item.kind for item in whole.call("trash_empty", all=True).items} == {"container", "image"}
+    assert len(whole.acts()) == acts + 1 and held(whole, image) == {False}
+
+
+def test_no_blob_goes_while_an_image_comes_in_that_may_need_it(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vordr.engine.handlers.trash._PATIENCE", 0.01)
+    image = stocked(whole)
+    whole.call("remove_image", image="one")
+    acts = len(whole.acts())
+    with whole.host.library.coming.shared(), pytest.raises(SubjectBusy, match="an image is coming in"):
+        whole.call("trash_empty", all=True)
+    assert held(whole, image) == {True} and len(whole.acts()) == acts
+    whole.call("trash_empty", all=True)
+    assert held(whole, image) == {False}
+
+
+def test_an_undo_that_removes_an_image_and_brings_it_back_needs_no_trash_before(whole: Whole) -> None:
+    image = stocked(whole)
+    whole.call("remove_image", image="one")
+    stocked(whole)
+    whole.call("undo", steps=2)
+    assert whole.journal.get(f"images/{image.manifest}") is not None
+
+
+def test_items_or_all(whole: Whole) -> None:
     with pytest.raises(UsageError, match="not both"):
         whole.call("trash_empty", items=("web",), all=True)
 
@@ -111,3 +234,27 @@ def test_more_than_fits_into_a_record_is_emptied_in_several_acts(
         removed(whole, f"web{number}")
     assert len(whole.call("trash_empty", all=True).items) == 3
     assert whole.said()[-2:] == ["trash_empty", "trash_empty"] and lying(whole) == []
+
+
+@pytest.mark.parametrize("dies", range(7))
+def test_a_crash_leaves_an_image_whole_in_the_trash_or_gone_and_it_can_be_emptied_again(
+    memory_path: Path, dies: int
+) -> None:
+    whole = planted(memory_path / "root", clock=standing_clock())
+    try:
+        removed(whole)
+        image = stocked(whole)
+        whole.call("remove_image", image="one")
+        doom = Doom(whole, dies)
+        with contextlib.suppress(VordrError):
+            whole.call("trash_empty", all=True)
+        if not doom.averted():
+            assert doom.left is not None
+            whole.close()
+            whole = Whole(whole.paths.root, doom.left, standing_clock())
+        assert held(whole, image) == {"docker.io/library/one:latest" in lying(whole)}
+        whole.call("trash_empty", all=True)
+        assert lying(whole) == [] and held(whole, image) == {False}
+        whole.check()
+    finally:
+        whole.close()

@@ -59,6 +59,7 @@ def test_the_log_is_found_for_the_refusal():
     "verify = false", 'deadline = 0', 'deadline = true', 'deadline = 61', 'runtime = "runc"',
     'sandboxes = "all"', 'sandboxes = ["*"]', f'sandboxes = ["{A}"]', f'sandboxes = ["sha256:{A.upper()}"]',
     '[[stores]]\nroot = "/r"', '[[stores]]\nroot = "/r"\nrun = "/u"\ntrusted = true', "not toml",
+    "deadline = " + "[" * 9999 + "]" * 9999,
 ])
 def test_what_a_configuration_may_not_say(text):
     with pytest.raises((Malformed, ValueError)):

@@ -51,6 +51,7 @@ class StoreActor(Actor):
         self.paths = paths
         self.journal = journal
         self.trash_days = trash_days
+        self._emptiers = emptying.emptiers(paths, journal)
 
     def receive(self, message: object) -> object:
         match message:
@@ -76,8 +77,8 @@ class StoreActor(Actor):
         work: Work = request.payload.get(named, Made)
         if request.compensates is not None:
             work = Made  # what is taken back needs no work done again: its files are there still
-        elif request.step.subject == emptying.SUBJECT:
-            work = partial(self._empty, request.step.args)
+        elif (emptier := self._emptiers.get(request.step.subject)) is not None:
+            work = partial(_emptied, emptier, request.step.args)
         self.spawn_effect(work, lambda outcome: _Worked(request, reply, outcome))
 
     def _advance(self, request: Perform | Settle, made: Made) -> ImageAdvance | None:
@@ -116,17 +117,13 @@ class StoreActor(Actor):
             return self._trust_changed(request, common)
         result = self._advance(request, made)
         args: dict[str, Any] = {**step_args(request), "writes": {} if result is None else result.writes}
-        if request.step.subject == emptying.SUBJECT:
-            args["writes"] = emptying.writes(self.journal, request.step.args)
+        if (emptier := self._emptiers.get(request.step.subject)) is not None:
+            args["writes"] = emptier.writes(request.step.args)
         done = Draft(
             args=args, before=None if result is None else result.before,
             after=None if result is None else result.after,
             inverse=None if result is None else result.inverse, **common)
         return self._append(done, {})
-
-    def _empty(self, args: Mapping[str, Any]) -> Made:
-        emptying.empty(self.paths, args)
-        return Made()
 
     def _trust_changed(self, request: Perform | Settle, common: dict[str, Any]) -> Record:
         while True:
@@ -147,9 +144,8 @@ class StoreActor(Actor):
         stands = standing_outcome(self.journal, request)
         if stands is not None or not is_open(self.journal, request):
             return stands
-        if request.step.subject == emptying.SUBJECT:
-            self._empty(request.step.args)
-            return Performed(self._done(request, Made(), Cause.RECOVERY))
+        if (emptier := self._emptiers.get(request.step.subject)) is not None:
+            return Performed(self._done(request, _emptied(emptier, request.step.args), Cause.RECOVERY))
         digest = request.step.args.get("digest")
         if request.step.subject == trusting.SUBJECT and digest and trusting.stands(self.paths, digest):
             return Performed(self._done(request, Made(), Cause.RECOVERY))
@@ -164,3 +160,8 @@ class StoreActor(Actor):
             principal=request.principal)
         self.journal.append((failed,), {}, reserve=True)
         return None
+
+
+def _emptied(emptier: emptying.Emptier, args: Mapping[str, Any]) -> Made:
+    emptier.empty(args)
+    return Made()

@@ -248,7 +248,8 @@ class Transactions:
             if step.subject.startswith("container/"):
                 claimed.update(dict.fromkeys(claims(step, self._container(step))))
             elif step.subject.startswith("trash/"):
-                claimed.update(dict.fromkeys(f"container/{ident}" for ident in step.args["items"]))
+                kind = step.subject.removeprefix("trash/").removesuffix("s")
+                claimed.update(dict.fromkeys(f"{kind}/{ident}" for ident in step.args["items"]))
         return tuple(claimed)
 
     def _container(self, step: Step) -> ContainerState | None:

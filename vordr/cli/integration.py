@@ -6,10 +6,11 @@ A block stands between two marks, so that it can be taken back and the rest of t
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from vordr.formats import toml
+from vordr.formats.errors import FormatError
 from vordr.model.errors import ConfigInvalid
 
 BEGIN: Final = "# >>> vordr system integrate"
@@ -85,10 +86,10 @@ def with_block(present: str | None, block: Block) -> str:
         rest += "\n"
     whole = f"{rest}{BEGIN}\n{block.text}{END}\n"
     try:
-        table: dict[str, Any] = tomllib.loads(whole)
-    except tomllib.TOMLDecodeError as error:
+        table = toml.loads(whole, block.path)
+    except FormatError as error:
         raise ConfigInvalid(
-            f"{block.path} has settings of its own beside which ours cannot stand: {error}",
+            f"{block.path} has settings of its own beside which ours cannot stand: {error.message}",
             remedy=f"merge by hand what 'vordr system integrate' prints into {block.path}") from None
     if block.preamble and table.get("version") != 2:
         raise ConfigInvalid(

@@ -63,11 +63,13 @@ def find_container(journal: Any, given: str) -> ContainerState:
 
 
 def find_removed(journal: Any, given: str) -> TrashItem:
-    """The trash item that ``given`` names, by id, its beginning, or name; the newest of several by name."""
+    """The trash item that ``given`` names: by id, its beginning, or name (of an image any reference to it);
+    the newest of several by name."""
     if (exact := journal.get(trash_key(given))) is not None:  # the trash may hold ten thousands
         return convert(exact, TrashItem)
     items = [convert(value, TrashItem) for _, value in journal.scan("trash/")]
-    matches = [i for i in items if i.id == given or i.name == given] or [
+    image = reference_of(given)
+    matches = [i for i in items if given in (i.id, i.name) or (i.image is not None and i.name == image)] or [
         i for i in items if len(given) >= 2 and i.id.removeprefix("sha256:").startswith(given)]
     if not matches:
         raise ContainerNotFound(f"nothing in the trash is called {given!r}", remedy="vordr trash ls")
@@ -92,6 +94,14 @@ def full_name(given: str) -> str:
         return str(reference.parse(given).with_default_tag())
     except FormatError as error:
         raise UsageError(f"invalid image reference {given!r}: {error.message}") from error
+
+
+def reference_of(given: str) -> str | None:
+    """As :func:`full_name`; None for what is no reference."""
+    try:
+        return full_name(given)
+    except UsageError:
+        return None
 
 
 def find_image(journal: Any, given: str) -> ImageState:

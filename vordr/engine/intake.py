@@ -31,6 +31,11 @@ def pull_image(host: Host, call: Call, given: str, *, insecure: bool = False) ->
 
     Raises UsageError, ImageNotFound, RegistryDenied, PullFailed, ImageUnreadable.
     """
+    with host.library.coming.shared():
+        return _pulled(host, call, given, insecure)
+
+
+def _pulled(host: Host, call: Call, given: str, insecure: bool) -> tuple[str, Finished]:
     wanted = reference.parse(full_name(given))
     manifest = transport.pull(wanted, host.store, insecure=insecure, progress=call.progress)
     contents = host.library.read_contents(manifest)

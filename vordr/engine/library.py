@@ -15,6 +15,7 @@ from vordr.actors.gatekeeper import GatekeeperClient
 from vordr.actors.stores import Made, Work
 from vordr.engine import beside
 from vordr.engine.finding import all_images, full_name, image_by_digest
+from vordr.engine.shared_lock import SharedLock
 from vordr.formats import reference
 from vordr.formats.digests import sha256_digest
 from vordr.formats.typed import convert
@@ -67,6 +68,9 @@ class Library:
         self.gatekeeper = gatekeeper
         self.store = store
         self.now_us = now_us
+        self.coming = SharedLock()
+        """Shared from before the first blob of an image is looked for until the image is on record; had alone
+        while blobs go for good."""
         self._packages: dict[tuple[int, ...], CtpReader] = {}
 
     # -- verdicts ----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from vordr.engine import settings
 from vordr.engine.aftermath import Aftermath
 from vordr.engine.authority import authorise
 from vordr.engine.composition import KERNEL, Composition, Machine, Surface
+from vordr.engine.expiry import Expiry
 from vordr.engine.finding import all_containers
 from vordr.engine.handlers import HANDLERS
 from vordr.engine.host import Call, Host, entropy
@@ -127,6 +128,7 @@ class LocalEngine(Engine):
         sweep(host.paths, host.journal)
         for container in list(all_containers(host.journal)):
             self._take_over(container.id)
+        Expiry(host, self._parts.policies).begin()
 
     def _take_over(self, container: str) -> None:
         try:

@@ -5,11 +5,12 @@ What may run is not here but in ``trust/policy.toml``, which the gatekeeper read
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from vordr.formats import toml
+from vordr.formats.errors import FormatError
 from vordr.model.errors import ConfigInvalid, ConfigUnparsable
 
 _LARGEST_FILE: Final = 64 * 1024
@@ -55,9 +56,9 @@ def load(path: Path) -> Settings:
 def parse(text: str, place: str = "vordr.toml") -> Settings:
     """The settings written in ``text``; ``place`` names it in errors. Raises as :func:`load`."""
     try:
-        table: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigUnparsable(f"{place}: not TOML: {error}", remedy=f"mend or remove {place}") from error
+        table = toml.loads(text, place)
+    except FormatError as error:
+        raise ConfigUnparsable(str(error), remedy=f"mend or remove {place}") from error
     known = [field.name for field in fields(Settings)]
     for key, value in table.items():
         if key not in known:

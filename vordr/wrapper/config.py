@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from typing import Any, Final, NamedTuple
 
+from vordr.formats import toml
 from vordr.wrapper.refusal import Malformed
 
 _DIGEST: Final = "sha256:"
@@ -73,8 +73,8 @@ def guarded(held: os.stat_result) -> bool:
 
 
 def parse(text: str) -> Config:
-    """Raises Malformed, or ValueError for what is no TOML."""
-    table: dict[str, Any] = tomllib.loads(text)
+    """Raises Malformed, or ValueError (FormatError) for what is no TOML."""
+    table = toml.loads(text, "configuration")
     table.pop("python", None)  # the launcher's own
     taken: dict[str, Any] = {}
     for key, value in table.items():

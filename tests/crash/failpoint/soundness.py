@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from vordr.engine.local import LocalEngine
 from vordr.engine.protocol import Caller
+from vordr.formats.typed import convert
 from vordr.model.lifecycle import State
 from vordr.model.operations import REGISTRY, Scope
 from vordr.model.paths import Paths
@@ -39,7 +38,7 @@ def call_as(engine: LocalEngine, caller: Caller, operation: str, args: dict[str,
     files = [os.open(args["image"], os.O_RDONLY)] if args.get("package") else []
     try:
         reply = engine.call_as(
-            caller, operation, msgspec.convert(args, REGISTRY[operation].args), files=files)
+            caller, operation, convert(args, REGISTRY[operation].args), files=files)
     finally:
         for file in files:
             os.close(file)
@@ -59,7 +58,7 @@ def eventually(look: Callable[[], T], what: Callable[[], str]) -> T:
 
 def containers(engine: LocalEngine) -> dict[str, ContainerState]:
     """Every container that the journal knows, removed ones too, by id."""
-    return {key.partition("/")[2]: msgspec.convert(value, ContainerState)
+    return {key.partition("/")[2]: convert(value, ContainerState)
             for key, value in engine.host.journal.scan("containers/")}
 
 

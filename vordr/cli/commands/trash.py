@@ -24,7 +24,7 @@ COLUMNS: Final[Columns] = (
 
 @click.group("trash", context_settings=HELP)
 def command() -> None:
-    """What was removed and can come back."""
+    """What was removed and can come back, until its deadline."""
 
 
 @command.command("ls", cls=Command)
@@ -64,9 +64,9 @@ def restore(session: Session, name: str | None, item: str) -> None:
 @click.argument("items", metavar="[ID|NAME]...", nargs=-1)
 @click.pass_obj
 def empty(session: Session, everything: bool, yes: bool, items: tuple[str, ...]) -> None:
-    """Delete the files of removed containers for good: of these, or of all whose deadline has passed.
+    """Delete what was removed for good: these, or all whose deadline has passed.
 
-    Their removal cannot be undone then. Images stay, since their layers may be others', too.
+    Files of containers; of images what no other image has. Their removal cannot be undone then.
     """
     asked = items or (("all of it",) if everything else ())
     if asked and not yes and interactive() and not click.confirm(

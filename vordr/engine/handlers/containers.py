@@ -150,8 +150,9 @@ def _image(host: Host, call: Call, args: arguments.CreateArgs) -> ImageState:
     if args.package:
         if not call.files:
             raise UsageError("a package must come with its open file")
-        incoming = host.library.open_package(call.files[0], args.image, call.progress)
-        bring_in(host, call, incoming, f"import {shown(incoming.image)}")
+        with host.library.coming.shared():
+            incoming = host.library.open_package(call.files[0], args.image, call.progress)
+            bring_in(host, call, incoming, f"import {shown(incoming.image)}")
         return incoming.image
     return _stored_image(host, call, args)
 

@@ -136,12 +136,13 @@ def adopt(host: Host, call: Call, args: arguments.AdoptArgs) -> Reply:
 def _adopt_path(host: Host, call: Call, args: arguments.AdoptArgs) -> Reply:
     if args.name is None:
         raise UsageError("an image adopted from a path needs a name", remedy="vordr adopt --name NAME PATH")
-    with tempfile.TemporaryDirectory(prefix=".adopt-", dir=host.paths.root) as folder:
-        layout, manifest = open_layout(Path(args.image), Path(folder), call.progress)
-        contents = import_layout(layout, manifest, host.store, call.progress)
-    image = host.library.describe(contents, (args.name,), None, None)
-    incoming = Incoming(image, lambda: host.library.import_steps(image, Made))
-    bring_in(host, call, incoming, f"import {shown(image)}")
+    with host.library.coming.shared():
+        with tempfile.TemporaryDirectory(prefix=".adopt-", dir=host.paths.root) as folder:
+            layout, manifest = open_layout(Path(args.image), Path(folder), call.progress)
+            contents = import_layout(layout, manifest, host.store, call.progress)
+        image = host.library.describe(contents, (args.name,), None, None)
+        incoming = Incoming(image, lambda: host.library.import_steps(image, Made))
+        bring_in(host, call, incoming, f"import {shown(image)}")
     stored = image_by_digest(host.journal, manifest)
     return _adopt_stored(host, call, args, stored, args.image)
 

@@ -30,7 +30,7 @@ from vordr.model.errors import (
     UndoPartial,
     UsageError,
 )
-from vordr.model.image_steps import image_digest
+from vordr.model.image_steps import ImageOp, image_digest
 from vordr.model.lifecycle import ROWS, Op, State
 from vordr.model.operations import Scope
 from vordr.model.plan import (
@@ -175,7 +175,12 @@ def _check_possible(host: Host, plan: UndoPlan) -> None:
         container = step.subject.removeprefix("container/")
         if step.operation in (Op.RESTORE, Op.RECREATE, Op.UNCREATE) and container not in goes:
             _check_there(host, container)
-        if step.operation in (Op.REMOVE, Op.UNCREATE):
+        lost = step.operation == ImageOp.REIMPORT and host.journal.get(_lies(step)) is None
+        if lost and container not in goes:
+            raise UndoExpired(
+                f"the image {step.subject.partition('/')[2][:19]} has left the trash and cannot come back",
+                remedy="vordr pull, or run the .ctp again")
+        if step.operation in (Op.REMOVE, Op.UNCREATE, ImageOp.UNIMPORT):
             goes.add(container)
         if step.operation in (Op.RESTORE, Op.RECREATE):
             name = _name_after(host, step)
@@ -195,6 +200,11 @@ def _check_there(host: Host, container: str) -> None:
         raise UndoExpired(f"container {container[:12]} has left the trash and cannot come back")
 
 
+def _lies(step: Step) -> str:
+    """The key under which the subject of a step lies in the trash, if it does."""
+    return trash_key(step.subject.partition("/")[2])
+
+
 def _name_after(host: Host, step: Step) -> str:
     """The name that a restore or recreate takes again; empty when it takes none."""
     name = name_taken_by(step.operation, step.args)
@@ -208,7 +218,8 @@ def _name_conditions(host: Host, plan: UndoPlan) -> dict[str, Any]:
     """The names to take again must still be free when the undo begins, and what comes back in the trash."""
     back = [step for step in plan.steps if step.operation in (Op.RESTORE, Op.RECREATE)]
     keys = [name_key(name) for name in (_name_after(host, step) for step in back) if name]
-    keys += [trash_key(step.subject.removeprefix("container/")) for step in back]
+    keys += [_lies(step) for step in plan.steps
+             if step.operation in (Op.RESTORE, Op.RECREATE, ImageOp.REIMPORT)]
     return {key: host.journal.get(key) for key in keys}
 
 

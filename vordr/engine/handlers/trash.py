@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -16,13 +18,15 @@ from vordr.engine.protocol import Reply
 from vordr.formats.typed import convert
 from vordr.images.generations import folder_size
 from vordr.model import answers, arguments
-from vordr.model.errors import ContainerNotFound, ImageNotFound, UsageError
+from vordr.model.errors import ContainerNotFound, ImageNotFound, SubjectBusy, UsageError
 from vordr.model.lifecycle import Op, State
-from vordr.model.records import Step, head_key, name_key, trash_key
+from vordr.model.records import Cause, Step, head_key, name_key, trash_key
 from vordr.model.spec import check_name
 from vordr.model.state import TrashItem
 
 _MOST: Final = 1000
+_PATIENCE: Final = 10.0
+"""Seconds to wait for images that are coming in."""
 
 
 def all_trash(journal: Any) -> list[TrashItem]:
@@ -87,36 +91,66 @@ def trash_empty(host: Host, call: Call, args: arguments.TrashEmptyArgs) -> Reply
     """As many acts as it takes, each of at most a thousand items: a record of the journal has an end."""
     if args.items and args.all:
         raise UsageError("give items or --all, not both")
+    chosen = _named(host, args.items) if args.items else _lying(host, None if args.all else host.now_us())
     entries: list[answers.TrashEntry] = []
     finished: Finished | None = None
-    while chosen := _chosen(host, args)[:_MOST]:
-        told = [_entry(host, item) for item in chosen]
-        finished = host.transactions.run(lambda: _emptying(host, call, _chosen(host, args)[:_MOST]))
+    for gone in _portions(chosen):
+        told = [_entry(host, item) for item in gone]
+        finished = _empty(host, gone, call.caller.principal, Cause.ACT)
         entries += told
-        if args.items:
-            break
     return Reply(answers.TrashEmptiedAnswer(
         items=tuple(entries), receipt=None if finished is None else receipt(finished)))
 
 
-def _emptying(host: Host, call: Call, gone: Sequence[TrashItem]) -> Plan:
-    idents = [item.id for item in gone]
-    what = gone[0].name if len(gone) == 1 else f"{len(gone)} containers"
-    lies = {trash_key(ident): host.journal.get(trash_key(ident)) for ident in idents}
+def empty_expired(host: Host) -> None:
+    """Empty the trash of what is past its deadline, as acts of the engine's own. Raises as an act does."""
+    for gone in _portions(_lying(host, host.now_us())):
+        _empty(host, gone, "policy", Cause.POLICY)
+
+
+def _portions(items: Sequence[TrashItem]) -> Iterator[Sequence[TrashItem]]:
+    return (items[start:start + _MOST] for start in range(0, len(items), _MOST))
+
+
+def _empty(host: Host, gone: Sequence[TrashItem], principal: str, cause: Cause) -> Finished:
+    with _none_coming(host, gone):
+        return host.transactions.run(partial(_emptying, host, gone, principal, cause))
+
+
+@contextlib.contextmanager
+def _none_coming(host: Host, gone: Sequence[TrashItem]) -> Iterator[None]:
+    """Where images go: while none comes in. Raises SubjectBusy when one does for long."""
+    if all(item.image is None for item in gone):
+        yield
+        return
+    try:
+        with host.library.coming.alone(_PATIENCE):
+            yield
+    except TimeoutError:
+        raise SubjectBusy(
+            "an image is coming in, and may need a layer of those in the trash",
+            remedy="try again when it is here; vordr trash empty CONTAINER does not wait") from None
+
+
+def _emptying(host: Host, gone: Sequence[TrashItem], principal: str, cause: Cause) -> Plan:
+    lies = {trash_key(item.id): host.journal.get(trash_key(item.id)) for item in gone}
+    for item in gone:
+        if lies[trash_key(item.id)] is None:
+            raise ContainerNotFound(f"{item.name} has left the trash by now", remedy="vordr trash ls")
+    kinds = {
+        emptying.CONTAINERS: [item.id for item in gone if item.image is None],
+        emptying.IMAGES: [item.id for item in gone if item.image is not None]}
+    steps = tuple(emptying.step(subject, idents) for subject, idents in kinds.items() if idents)
+    what = gone[0].name if len(gone) == 1 else f"{len(gone)} items"
     return Plan(
-        "trash_empty", f"empty the trash of {what}", (emptying.step(idents),), call.caller.principal,
-        reversible=False, conditions=lies)
+        "trash_empty", f"empty the trash of {what}", steps, principal, cause=cause, reversible=False,
+        conditions=lies)
 
 
-def _chosen(host: Host, args: arguments.TrashEmptyArgs) -> list[TrashItem]:
-    """Containers' only: an image's blobs may be another image's, too."""
-    if args.items:
-        named = {item.id: item for item in (find_removed(host.journal, given) for given in args.items)}
-        images = [item.name for item in named.values() if item.image is not None]
-        if images:
-            raise UsageError(f"{images[0]} is an image, which stays: its layers may be another's, too",
-                             remedy="vordr trash ls")
-        return list(named.values())
-    now = host.now_us()
-    return [item for item in all_trash(host.journal)
-            if item.image is None and (args.all or item.deadline <= now)]
+def _named(host: Host, given: Sequence[str]) -> list[TrashItem]:
+    return list({item.id: item for item in (find_removed(host.journal, one) for one in given)}.values())
+
+
+def _lying(host: Host, until: int | None) -> list[TrashItem]:
+    """All there is, or what has its deadline at ``until`` or before."""
+    return [item for item in all_trash(host.journal) if until is None or item.deadline <= until]
