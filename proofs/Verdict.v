@@ -6,7 +6,7 @@
     T2  no process without a verdict on its image that came before it and was not revoked in between. *)
 
 From Coq Require Import List Bool Arith Lia.
-From Vordr Require Import Lifecycle Undo.
+From Vordr Require Import Lifecycle Undo Story.
 Import ListNotations.
 Local Open Scope list_scope.
 
