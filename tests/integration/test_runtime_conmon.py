@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,23 @@ def test_a_killed_conmon_is_told_as_an_unknown_end(world: World, sleeper: str) -
     assert conmon.conmon_pid(world.paths, sleeper) is None
     cleanup.reap(world.paths, sleeper, world.driver)
     assert cleanup.leftovers(world.paths, sleeper, world.driver) == ()
+
+
+def test_the_end_of_a_process_whose_conmon_was_killed_is_told_when_it_comes(
+    world: World, sleeper: str
+) -> None:
+    keeper, state = conmon.conmon_pid(world.paths, sleeper), world.driver.state(sleeper)
+    assert keeper is not None and state is not None
+    descriptor = os.pidfd_open(keeper)
+    os.kill(keeper, signal.SIGKILL)
+    select.select([descriptor], [], [], 20)
+    os.close(descriptor)
+    world.watcher.adopt(sleeper, state.pid)
+    before = time.time_ns() // 1000
+    os.kill(state.pid, signal.SIGKILL)
+    told = world.wait(sleeper)
+    assert told.code is None and told.time_us >= before
+    cleanup.reap(world.paths, sleeper, world.driver)
 
 
 def test_a_new_watcher_hears_of_exits_of_before_it(world: World) -> None:

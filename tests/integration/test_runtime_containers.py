@@ -242,7 +242,7 @@ def test_an_abandoned_conmon_ends_and_runs_nothing(world: World) -> None:
         assert world.driver.state(container) is None and world.log_text(container) == ""
 
 
-ENDS_BEFORE_ITS_CONMON_IS_TOLD = """
+ENDS_BESIDE_ITS_CONMON = """
 import os, signal, sys
 from pathlib import Path
 from vordr.model.paths import Paths
@@ -250,26 +250,45 @@ from vordr.runtime import conmon
 from vordr.runtime.driver import choose
 from vordr.runtime.probe import probe
 paths = Paths(Path(sys.argv[1]), Path(sys.argv[2]))
-container = sys.argv[3]
+container, driver = sys.argv[3], choose(probe(), paths)
 waiting = conmon.prepare(
-    paths, container, conmon.bundle_folder(paths, container), choose(probe(), paths), tty=False, stdin=False,
+    paths, container, conmon.bundle_folder(paths, container), driver, tty=False, stdin=False,
     log=paths.log(container))
 print(waiting.ready(), flush=True)
 if sys.argv[4] == "attached":
     waiting.attach()
+if sys.argv[4] == "told":
+    waiting._sync.close()  # as if it died by now, but for the word that the runtime has to read yet
+    waiting._go.say("")
+    while driver.state(container) is None:
+        pass
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def keeper_of_a_dead_engine(world: World, container: str, when: str) -> int:
+    words = [sys.executable, "-c", ENDS_BESIDE_ITS_CONMON, str(world.paths.root), str(world.paths.run),
+             container, when]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return int(done.stdout)
+
+
+def test_a_conmon_whose_engine_dies_while_the_runtime_works_holds_its_container(world: World) -> None:
+    container, _, _ = world.prepare("/bin/sh", "-c", "read -r word; echo said $word; exit 3")
+    keeper = keeper_of_a_dead_engine(world, container, "told")
+    world.watcher.adopt(container, keeper)
+    assert world.wait(container).code == 3
+    assert world.log_text(container) == "said"
+    cleanup.reap(world.paths, container, world.driver)
 
 
 @pytest.mark.parametrize("when", ["at once", "attached"])
 def test_a_conmon_whose_engine_dies_before_the_word_runs_nothing_and_ends(world: World, when: str) -> None:
     container, _, _ = world.prepare("/bin/sh", "-c", "echo ran")
-    words = [sys.executable, "-c", ENDS_BEFORE_ITS_CONMON_IS_TOLD, str(world.paths.root),
-             str(world.paths.run), container, when]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    keeper = keeper_of_a_dead_engine(world, container, when)
     with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(int(done.stdout))
+        descriptor = os.pidfd_open(keeper)
         assert select.select([descriptor], [], [], 20)[0], "the conmon waits for ever"
         os.close(descriptor)
     assert world.driver.state(container) is None and world.log_text(container) == ""

@@ -185,15 +185,11 @@ class KernelWorld:
 
     def watch(self, container: ContainerState) -> None:
         """Hear of the end of a living process that an earlier incarnation of the engine started."""
-        pidfile = conmon.bundle_folder(self.paths, container.id) / conmon.CONMON_PIDFILE
-        try:
-            keeper = int(pidfile.read_text())
-            os.kill(keeper, 0)
-        except (OSError, ValueError):
-            # conmon is gone and the process is not: then its own end is what there is to wait for.
+        keeper = conmon.conmon_pid(self.paths, container.id)
+        if keeper is None:  # then the end of the process itself is what there is to wait for
             state = self.driver.state(container.id)
-            keeper = 0 if state is None else state.pid
-        if keeper > 0:
+            keeper = None if state is None else state.pid
+        if keeper:
             self.watcher.adopt(container.id, keeper)
         self.watcher.rescan()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from vordr.model import answers as out
 from vordr.model import arguments as take
@@ -42,12 +42,7 @@ class Operation:
     gives_file: bool = False
 
 
-def _op(
-    name: str, args: type[take.Args], answer: type[out.Answer], scope: Scope, help: str, **more: Any
-) -> Operation:
-    return Operation(name, args, answer, scope, help, **more)
-
-
+_op = Operation
 _READ, _OPERATE, _ADMIN = Scope.READ, Scope.OPERATE, Scope.ADMIN
 
 REGISTRY: Final[dict[str, Operation]] = {op.name: op for op in (

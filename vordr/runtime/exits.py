@@ -3,7 +3,7 @@
 conmon writes ``<exits>/<container id>`` (a temporary file, then a rename) with the exit code in decimal when
 the process ended: the code itself, or 128+n for a death by signal n (conmon ctr_exit.c, get_exit_status). The
 file stays until :meth:`ExitWatcher.take`, so an exit while no service ran is not missed. A conmon that is
-itself killed leaves no file; its pidfd tells, and the code is then unknown.
+itself killed leaves no file; its pidfd tells, and then that of the process: its code is unknown.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from vordr.model.errors import StateError
+from vordr.runtime.cgroups import container_group
 from vordr.runtime.identifiers import CONTAINER_ID, check_id
 from vordr.runtime.inotify import IN_DELETE_SELF, IN_MOVE_SELF, IN_MOVED_TO, Inotify
 
@@ -85,12 +86,13 @@ class ExitWatcher:
             self._scan_wanted = True
         os.eventfd_write(self._wake, 1)
 
-    def adopt(self, container: str, conmon_pid: int) -> None:
-        """Also tell when this conmon ends without an exit file (killed from outside): code None.
+    def adopt(self, container: str, keeper: int) -> None:
+        """Also tell when this process ends without an exit file: code None. It is the container's conmon, or,
+        where that was killed from outside, the container's own.
 
         After :meth:`stop` nothing is told: the next watcher adopts it again.
         """
-        descriptor = _open_conmon(check_id(container), conmon_pid)
+        descriptor = _open_keeper(check_id(container), keeper)
         with self._lock:
             if self._stopping:
                 if descriptor is not None:
@@ -189,20 +191,28 @@ class ExitWatcher:
             self._tell(ExitNotice(container, None, time.time_ns() // 1000))
 
 
-def _open_conmon(container: str, pid: int) -> int | None:
-    """A pidfd of the container's conmon; None when it is gone, or its pid is another process's by now."""
+def _open_keeper(container: str, pid: int) -> int | None:
+    """A pidfd of the container's conmon, or of its own process; None when it is gone, or its pid is another
+    process's by now."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return None
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        words = []
-    if container.encode() in words:
+    if _belongs(container, pid):
         return descriptor
     os.close(descriptor)
     return None
+
+
+def _belongs(container: str, pid: int) -> bool:
+    """Whether the process has the container's id among its words, as its conmons do, or is in its group."""
+    group = container_group(container)
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        groups = [line.split(":", 2)[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    except OSError:
+        return False
+    return container.encode() in words or any(f"{one}/".startswith(f"{group}/") for one in groups)
 
 
 def read_exit(exits: Path, container: str) -> tuple[ExitNotice, _Stamp]:

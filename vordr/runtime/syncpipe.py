@@ -14,10 +14,22 @@ _LONGEST_LINE: Final = 1 << 20
 
 
 class LinePipe:
-    """Both ends of a pipe: give ``writer`` to a child, close it here, then read lines with a deadline."""
+    """Both ends of a pipe: give ``writer`` to a child, close it here, then read lines with a deadline.
+
+    The writer can read, too: so the pipe is whole for as long as the child has it, whether we live or not. A
+    conmon to which it breaks goes (2.1.6, write_sync_fd), and leaves the container that it has just started
+    without log, exit code, or anybody.
+    """
 
     def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
+        self._reader, writer = os.pipe()
+        try:
+            self._writer = os.open(f"/proc/self/fd/{writer}", os.O_RDWR | os.O_CLOEXEC)
+        except BaseException:
+            os.close(self._reader)
+            raise
+        finally:
+            os.close(writer)
         self._writer_open = self._reader_open = True
         self._buffer = b""
 
