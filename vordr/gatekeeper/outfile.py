@@ -17,18 +17,23 @@ from vordr.model.errors import LayerSpaceExhausted, UsageError
 @contextmanager
 def whole_or_absent(output: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     """A file that gets the name ``output`` when the block ends well, durable by then, replacing what was
-    there. ``mode`` are its permissions; None leaves them to the umask.
+    there. ``mode`` are its permissions; None leaves them to the umask. Until then it has no name where the
+    file system can do that (open(2), O_TMPFILE): whoever is killed meanwhile leaves nothing.
 
     Raises LayerSpaceExhausted, UsageError: it cannot be written.
     """
     aside = output.with_name(f".{output.name}.{secrets.token_hex(6)}")
     try:
-        with aside.open("xb") as file:
+        nameless = _nameless(output.parent)
+        with aside.open("xb") if nameless is None else open(nameless, "wb") as file:
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
+            if nameless is not None:
+                # The descriptor is not looked at, but makes it linkat(2), which alone follows the link.
+                os.link(f"/proc/self/fd/{nameless}", aside, src_dir_fd=nameless, follow_symlinks=True)
         os.rename(aside, output)
         durable.sync_folder(output.parent)
     except OSError as error:
@@ -38,3 +43,13 @@ def whole_or_absent(output: Path, mode: int | None = None) -> Iterator[BinaryIO]
                    remedy="name another place for the file") from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _nameless(folder: Path) -> int | None:
+    """A descriptor of a new file in ``folder`` that has no name; None where there is no such thing."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            return None
+        raise
