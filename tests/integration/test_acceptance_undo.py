@@ -182,6 +182,17 @@ def test_an_image_whose_trash_was_emptied_takes_no_room_and_can_come_in_again(wo
     world.vordr("audit", "--chain", "--model")
 
 
+def test_the_adoption_of_a_folder_is_one_act(world: Instance) -> None:
+    folder = make_rootfs(world.home / "plain")
+    before = world.vordr("images", "-q").out
+    world.vordr("adopt", "--name", "plain", str(folder))
+    assert world.vordr("run", "--rm", "plain", "echo", "hello").out == "hello\n"
+    world.vordr("undo", "--steps", "2", "--yes")
+    assert world.vordr("images", "-q").out == before
+    world.vordr("redo", "--yes")
+    assert world.vordr("run", "--rm", "plain", "echo", "again").out == "again\n"
+
+
 def test_undo_of_a_run_whose_process_ended_by_itself_takes_the_exit_along(world: Instance) -> None:
     world.vordr("run", "--name", "oneshot", "hello", "sh", "-c", "exit 3", code=3)
     eventually(lambda: world.state("oneshot") == "stopped", "the exit")

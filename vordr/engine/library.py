@@ -29,8 +29,8 @@ from vordr.images.store import ImageStore
 from vordr.model.errors import ImageUnreadable, VerificationRejected
 from vordr.model.paths import Paths
 from vordr.model.progress import Progress, silent
-from vordr.model.records import Step
-from vordr.model.state import ImageState, Seal
+from vordr.model.records import Step, trash_key
+from vordr.model.state import ImageState, Seal, TrashItem
 from vordr.model.verdict import Verdict
 
 _MOST_REMEMBERED: Final = 64
@@ -168,6 +168,12 @@ class Library:
         """The image of the store with this manifest digest; None: there is none."""
         value = self.journal.get(f"images/{manifest}")
         return None if value is None else convert(value, ImageState)
+
+    def names_in_trash(self, manifest: str) -> tuple[str, ...]:
+        """The names by which the image was known that lies in the trash, if it does."""
+        value = self.journal.get(trash_key(manifest))
+        image = None if value is None else convert(value, TrashItem).image
+        return () if image is None else (*image.names, *image.known_as)
 
     def _copying(self, package: Callable[[], CtpReader], image: ImageState, progress: Progress) -> Work:
         def work() -> Made:

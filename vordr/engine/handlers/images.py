@@ -24,6 +24,7 @@ from vordr.formats.uuid7 import uuid7
 from vordr.gatekeeper.adopt import attest
 from vordr.gatekeeper.bundle import LARGEST_BUNDLE
 from vordr.gatekeeper.checked import CheckedStream
+from vordr.gatekeeper.evidence import Beside
 from vordr.gatekeeper.keys import OPERATOR, KeyRing
 from vordr.gatekeeper.logs import logs_of
 from vordr.gatekeeper.outfile import whole_or_absent
@@ -32,8 +33,8 @@ from vordr.gatekeeper.subject import LARGEST_DOCUMENT
 from vordr.images.local_layout import import_layout, open_layout, read_file
 from vordr.images.rootfs_tar import DEFAULT_CONFIG
 from vordr.model import answers, arguments
-from vordr.model.errors import ImageInUse, UsageError
-from vordr.model.records import Step, head_key
+from vordr.model.errors import ImageInUse, StateError, UsageError
+from vordr.model.records import Step, head_key, image_key
 from vordr.model.state import ImageConfig, ImageState
 
 
@@ -134,27 +135,52 @@ def adopt(host: Host, call: Call, args: arguments.AdoptArgs) -> Reply:
 
 
 def _adopt_path(host: Host, call: Call, args: arguments.AdoptArgs) -> Reply:
+    """One act: the image comes in vouched for. Whose adoption is drafted comes in first, unverified."""
     if args.name is None:
         raise UsageError("an image adopted from a path needs a name", remedy="vordr adopt --name NAME PATH")
     with host.library.coming.shared():
         with tempfile.TemporaryDirectory(prefix=".adopt-", dir=host.paths.root) as folder:
             layout, manifest = open_layout(Path(args.image), Path(folder), call.progress)
             contents = import_layout(layout, manifest, host.store, call.progress)
+        known = host.library.known(manifest)
+        if known is not None:
+            return _adopt_stored(host, call, args, known, args.image)
         image = host.library.describe(contents, (args.name,), None, None)
+        if args.draft is None:
+            return _adopt_coming(host, call, args, image)
         incoming = Incoming(image, lambda: host.library.import_steps(image, Made))
         bring_in(host, call, incoming, f"import {shown(image)}")
-    stored = image_by_digest(host.journal, manifest)
-    return _adopt_stored(host, call, args, stored, args.image)
+    return _adopt_stored(host, call, args, image_by_digest(host.journal, manifest), args.image)
+
+
+def _adopt_coming(host: Host, call: Call, args: arguments.AdoptArgs, image: ImageState) -> Reply:
+    """Bring an image in whose blobs are in the store by now, with the bundle by which it may start."""
+    bundle = _bundle(host, call, args, image, image.names[0], args.image)
+
+    def plan() -> Plan:
+        names = beside.names_of(image, *host.library.names_in_trash(image.manifest))
+        verdict = host.gatekeeper.judge(subject_of(image), bundle, Beside(names))
+        whole = msgspec.structs.replace(
+            image, bundle=sha256_digest(bundle), origin=verdict.origin, attested_by=verdict.attested_by)
+
+        def work() -> Made:
+            host.library.keep_bundle(bundle)
+            return Made(seals=host.library.seal(whole, call.progress))
+
+        if host.library.known(image.manifest) is not None:
+            raise StateError(f"{shown(image)} has just come in by another's act", remedy="adopt it again")
+        steps, payload = host.library.import_steps(whole, work)
+        return Plan("adopt", f"adopt {shown(image)}", steps, call.caller.principal, payload=dict(payload),
+                    verdicts={image.manifest: verdict}, conditions={image_key(image.manifest): None})
+
+    return _image_answer(host, image.manifest, host.transactions.run(plan))
 
 
 def _adopt_stored(
     host: Host, call: Call, args: arguments.AdoptArgs, image: ImageState, source: str
 ) -> Reply:
     names = image.names if args.name is None else tuple(dict.fromkeys((full_name(args.name), *image.names)))
-    if args.bundle is not None:
-        bundle = read_file(Path(args.bundle), LARGEST_BUNDLE)
-    else:
-        bundle = _vouch(host, call, args, image, names[0] if names else image.manifest, source)
+    bundle = _bundle(host, call, args, image, names[0] if names else image.manifest, source)
     if args.draft is not None:
         return _draft(host, call, args, image, bundle)
 
@@ -168,6 +194,15 @@ def _adopt_stored(
                     verdicts={image.manifest: verdict})
 
     return _image_answer(host, image.manifest, host.transactions.run(plan))
+
+
+def _bundle(
+    host: Host, call: Call, args: arguments.AdoptArgs, image: ImageState, name: str, source: str
+) -> bytes:
+    """The bundle that was given, or the operator's own."""
+    if args.bundle is not None:
+        return read_file(Path(args.bundle), LARGEST_BUNDLE)
+    return _vouch(host, call, args, image, name, source)
 
 
 def _vouch(
