@@ -31,6 +31,7 @@ STORES = {
     "images.local_layout.open_layout": {"engine/handlers/images.py"},
     "images.seal.seal_layer": {"engine/library.py"},
     "images.seal.remake": {"engine/aftermath.py"},
+    "images.seal.remove_layer": {"actors/emptying.py"},
     "images.transport.pull": {"engine/intake.py"},
 }
 # Methods of the runtime's driver: called on anything that is called a driver.

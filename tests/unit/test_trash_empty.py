@@ -11,6 +11,7 @@ from whole_engine import LAYER_TYPE, Doom, Whole, eventually, image_of, planted,
 
 from vordr.actors.stores import Made
 from vordr.actors.transaction import Plan
+from vordr.engine.local import LocalEngine
 from vordr.engine.protocol import Caller
 from vordr.formats.digests import sha256_digest
 from vordr.model.errors import (
@@ -24,6 +25,7 @@ from vordr.model.errors import (
 from vordr.model.operations import Scope
 from vordr.model.records import Cause
 from vordr.model.state import ContainerState, ImageState, Layer, Seal
+from vordr.service import server
 
 DAY = 86_400.0
 DIFF = sha256_digest(b"diff")
@@ -90,10 +92,7 @@ def test_what_is_named_is_deleted_and_the_rest_can_come_back(whole: Whole) -> No
     assert whole.get("other") is not None
 
 
-def test_without_a_name_only_what_is_past_its_deadline_goes(
-    whole: Whole, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vordr.engine.expiry.empty_expired", lambda host: None)
+def test_without_a_name_only_what_is_past_its_deadline_goes(whole: Whole) -> None:
     removed(whole)
     assert whole.call("trash_empty").items == () and lying(whole) == ["web"]
     whole.host.clock.advance(31 * DAY)
@@ -110,6 +109,7 @@ def emptied_within_the_hour(whole: Whole) -> bool:
 
 
 def test_what_is_past_its_deadline_goes_by_itself(whole: Whole) -> None:
+    whole.engine.expire_trash()
     removed(whole)
     image = stocked(whole)
     whole.call("remove_image", image="one")
@@ -124,8 +124,18 @@ def test_what_is_past_its_deadline_goes_by_itself(whole: Whole) -> None:
     eventually(lambda: emptied_within_the_hour(whole), "the end of the other")
 
 
+def test_a_service_lets_it_go_and_an_engine_of_its_own_when_asked(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert whole.host.clock.delays() == []
+    monkeypatch.setattr(LocalEngine, "open", lambda root: whole.engine)
+    assert server._open_local(whole.paths.root) is whole.engine
+    assert whole.host.clock.delays() == [60.0]
+
+
 def test_what_cannot_go_by_itself_is_tried_again(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vordr.engine.handlers.trash._PATIENCE", 0.0)
+    whole.engine.expire_trash()
     stocked(whole)
     whole.call("remove_image", image="one")
     with whole.host.library.coming.shared():

@@ -128,13 +128,17 @@ class LocalEngine(Engine):
         sweep(host.paths, host.journal)
         for container in list(all_containers(host.journal)):
             self._take_over(container.id)
-        Expiry(host, self._parts.policies).begin()
 
     def _take_over(self, container: str) -> None:
         try:
             self.host.containers.handle(container)
         except VordrError as error:  # one bad container keeps nobody from the others
             _log.warning("container %s cannot be taken over: %s", container[:12], error)
+
+    def expire_trash(self) -> None:
+        """From now on, until it is closed, empty the trash of what is past its deadline: a service does so, a
+        program that opens an engine for a while need not."""
+        Expiry(self.host, self._parts.policies).begin()
 
     # -- calls -------------------------------------------------------------------------------------
 

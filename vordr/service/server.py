@@ -95,7 +95,9 @@ def serve_and_exit(
 def _open_local(root: Path) -> ServedEngine:
     from vordr.engine.local import LocalEngine
 
-    return LocalEngine.open(root)
+    engine = LocalEngine.open(root)
+    engine.expire_trash()
+    return engine
 
 
 def _serve_engine(
