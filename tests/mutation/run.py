@@ -3,8 +3,9 @@ a reason in survivors.toml; any other makes this fail.
 
 mutmut makes and runs the mutants, once for each group of groups.toml, in mutants/GROUP: it takes one
 selection of tests for all it mutates, and a file is to be held by its own tests, not by whatever passes
-through it (docs/decisions/0042). What is kept beside mutmut's results is the list of survivors, by the text
-of the change, for mutmut numbers mutants anew with every edit of a function.
+through it (docs/decisions/0042). For groups with ``tables`` the tables, defaults and properties that mutmut
+does not change are mutated too (tables.py). What is kept beside these results is the list of survivors, by
+the text of the change, for mutmut numbers mutants anew with every edit of a function.
 
     run.py [GROUP…]           make and run all mutants of the groups (default: all)
     run.py --again [GROUP…]   run only what survived last time again, with the tests as they are now
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import json
 import os
 import shutil
 import subprocess
@@ -98,15 +100,15 @@ def prepare(group: str, declared: dict[str, Any]) -> Path:
     return folder
 
 
-def mutmut(folder: Path, names: list[str], children: int) -> None:
-    """Run mutmut in the folder of a group; its output is the terminal's."""
+def run(folder: Path, script: str, *words: str) -> None:
+    """Run a script of this folder in the folder of a group; its output is the terminal's."""
     environment = {"VORDR_SHARED": str(ROOT.parent / "shared")} | os.environ | {
         "PYTHONPATH": str(HERE), "PYTHONWARNINGS": "ignore", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [sys.executable, str(HERE / "without_prose.py"), "run", "--max-children", str(children), *names]
+    command = [sys.executable, str(HERE / script), *words]
     done = subprocess.run(command, cwd=folder, env=environment, check=False)
     if done.returncode:
-        raise SystemExit(f"mutmut ended with {done.returncode} in {folder}")
+        raise SystemExit(f"{script} ended with {done.returncode} in {folder}")
 
 
 def results(folder: Path) -> Iterator[Mutant]:
@@ -131,6 +133,13 @@ def results(folder: Path) -> Iterator[Mutant]:
             lines = [line[0] + " " + line[1:].strip() for line in diff if line[:1] in "+-"]
             where = f"{path.stem}.{function.replace('ǁ', '.')}"
             yield Mutant(name, module, False, _NOTES.get(code, ""), where, "  ".join(lines))
+
+
+def table_results(folder: Path) -> Iterator[Mutant]:
+    """Every mutant of a finished run of tables.py, where there was one."""
+    path = folder / "tables.json"
+    for one in json.loads(path.read_text()) if path.exists() else []:
+        yield Mutant(one["place"], one["module"], one["killed"], "", one["place"], one["change"])
 
 
 def known() -> dict[tuple[str, str], str]:
@@ -158,8 +167,13 @@ def compare(
 def report(groups: list[str]) -> int:
     """Count per file, name every survivor without a reason and every reason without a survivor; 1 if any."""
     reasons = known()
-    mutants = [mutant for group in groups for mutant in results(WORK / group)]
+    mutants = [
+        mutant for group in groups for found in (results, table_results) for mutant in found(WORK / group)]
     new, gone = compare(mutants, reasons)
+    ran = {mutant.module for mutant in mutants}
+    declared = tomllib.loads((HERE / "groups.toml").read_text()).values()
+    namesakes = {Path(file).stem for group in declared for file in group["files"] if file not in ran}
+    gone = [key for key in gone if key[0].partition(".")[0] not in namesakes]  # of a file that was not run
     print(f"\n{'':32}{'mutants':>8}{'killed':>8}{'%':>7}{'with a reason':>15}{'without':>9}")
     files = sorted({mutant.module for mutant in mutants})
     for name, some in [*((f, [m for m in mutants if m.module == f]) for f in files), ("all", mutants)]:
@@ -194,7 +208,13 @@ def main() -> int:
         folder = prepare(group, declared[group])
         living = [mutant.name for mutant in results(folder) if not mutant.killed] if asked.again else []
         os.chdir(ROOT)
-        mutmut(folder, living, asked.children)
+        children = str(asked.children)
+        tables = declared[group].get("tables", False)
+        if tables != "only":  # mutmut fails where it finds no function
+            run(folder, "without_prose.py", "run", "--max-children", children, *living)
+        if tables:
+            again = ["--again"] if asked.again else []
+            run(folder, "tables.py", *again, "--children", children, *declared[group]["files"])
     return report(groups)
 
 

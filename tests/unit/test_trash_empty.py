@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
-from whole_engine import LAYER_TYPE, Doom, Whole, eventually, image_of, planted, standing_clock
+from whole_engine import IMAGE, LAYER_TYPE, Doom, Whole, eventually, image_of, planted, standing_clock
 
+from vordr.actors import emptying
 from vordr.actors.stores import Made
 from vordr.actors.transaction import Plan
 from vordr.engine.local import LocalEngine
 from vordr.engine.protocol import Caller
 from vordr.formats.digests import sha256_digest
+from vordr.images.store import ImageStore
 from vordr.model.errors import (
     ContainerNotFound,
+    ImageInUse,
     PolicyDenied,
+    StateError,
     SubjectBusy,
     UndoExpired,
     UsageError,
     VordrError,
 )
+from vordr.model.lifecycle import State
 from vordr.model.operations import Scope
 from vordr.model.records import Cause
 from vordr.model.state import ContainerState, ImageState, Layer, Seal
@@ -268,3 +276,138 @@ def test_a_crash_leaves_an_image_whole_in_the_trash_or_gone_and_it_can_be_emptie
         whole.check()
     finally:
         whole.close()
+
+
+# -- what else moves meanwhile -------------------------------------------------------------------------
+
+
+def test_what_comes_back_while_the_trash_is_looked_through_keeps_its_blobs(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = stocked(whole), stocked(whole, "two")
+    for image in (one, two):
+        whole.call("remove_image", image=image.names[0])
+    scan, looks = type(whole.journal).scan, ["images/", "trash/"]
+
+    def scan_and_more(journal: Any, prefix: str, **how: Any) -> Any:
+        found = list(scan(journal, prefix, **how))
+        if threading.current_thread().name != asker and looks and looks[0] == prefix:
+            del looks[0]
+            if prefix == "images/":
+                whole.call("undo")
+        return iter(found)
+
+    asker = threading.current_thread().name
+    monkeypatch.setattr(type(whole.journal), "scan", scan_and_more)
+    whole.call("trash_empty", items=(one.manifest,))
+    assert looks == [] and whole.journal.get(f"images/{two.manifest}") is not None
+    assert not whole.host.store.has(one.manifest) and held(whole, two) == {True}
+
+
+def test_of_what_could_only_half_be_emptied_no_undo_is_promised(whole: Whole) -> None:
+    image = stocked(whole)
+    whole.call("remove_image", image="one")
+    whole.paths.layer(DIFF).unlink()
+    whole.paths.layer(DIFF).mkdir()
+    with pytest.raises(StateError, match="cannot empty the trash"):
+        whole.call("trash_empty", all=True)
+    assert not whole.host.store.has(image.manifest) and len(lying(whole)) == 1
+    with pytest.raises(UndoExpired, match="left the trash"):
+        whole.call("undo")
+    whole.paths.layer(DIFF).rmdir()
+    whole.call("trash_empty", all=True)
+    assert lying(whole) == []
+
+
+def test_a_sealed_layer_goes_though_the_image_came_back_without_its_seal(whole: Whole) -> None:
+    image = stocked(whole)
+    whole.call("remove_image", image="one")
+    steps, work = whole.host.library.import_steps(image, Made)
+    whole.host.transactions.run(lambda: Plan("pull", "pull one", steps, "uid:0", payload=work))
+    whole.call("remove_image", image="one")
+    whole.call("trash_empty", all=True)
+    assert held(whole, image) == {False}
+
+
+def test_an_image_that_a_container_counts_on_stays_when_its_deadline_passes(whole: Whole) -> None:
+    removed(whole)
+    whole.call("remove_image", image=IMAGE)
+    whole.call("trash_restore", item="web")
+    whole.host.clock.advance(31 * DAY)
+    assert whole.call("trash_empty").items == () and lying(whole) == [IMAGE]
+    with pytest.raises(ImageInUse, match="web"):
+        whole.call("trash_empty", items=(IMAGE,))
+    whole.call("trash_empty", all=True)
+    assert lying(whole) == [IMAGE]
+    whole.do("remove")
+    assert len(whole.call("trash_empty", all=True).items) == 2 and lying(whole) == []
+
+
+def test_a_container_goes_before_an_image_that_only_a_reference_names(whole: Whole) -> None:
+    container = removed(whole, "one")
+    stocked(whole)
+    whole.call("remove_image", image="one")
+    whole.call("trash_restore", item="one")
+    assert whole.get("one") == msgspec.structs.replace(
+        container, state=State.STOPPED, **{k: getattr(whole.get("one"), k) for k in (
+            "pid", "finished", "exit_code", "asked_to_stop")})
+
+
+def test_two_that_empty_the_same_do_so_one_after_the_other(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = stocked(whole)
+    whole.call("remove_image", image="one")
+    emptier = emptying.emptiers(whole.paths, whole.journal)[emptying.IMAGES]
+    other = emptying.emptiers(whole.paths, whole.journal)[emptying.IMAGES]
+    remove, begun, on = ImageStore.remove, threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def slow(store: ImageStore, digest: str) -> bool:
+        order.append(threading.current_thread().name)
+        begun.set()
+        on.wait(10)
+        return remove(store, digest)
+
+    monkeypatch.setattr(ImageStore, "remove", slow)
+    args = {"items": [image.manifest]}
+    first = threading.Thread(target=emptier.empty, args=(args,), name="first")
+    first.start()
+    assert begun.wait(10)
+    second = threading.Thread(target=other.empty, args=(args,), name="second")
+    second.start()
+    while second.is_alive() and "second" not in order and not on.wait(0.2):
+        on.set()
+    for thread in (first, second):
+        thread.join(10)
+    assert order == sorted(order) and "first" in order
+
+
+def test_what_ends_after_it_was_settled_is_not_recorded_again(whole: Whole) -> None:
+    """The one who asked was interrupted: the step was settled, and its work goes on without anybody."""
+    image = msgspec.structs.replace(stocked(whole), manifest=sha256_digest(b"new"))
+    begun, on = threading.Event(), threading.Event()
+
+    def work() -> Made:
+        begun.set()
+        assert on.wait(10)
+        return Made()
+
+    steps, payload = whole.host.library.import_steps(image, work)
+    plan = Plan("import", "import new", steps[-1:], "uid:0", payload=payload)
+    performer = whole.host.transactions.performer(steps[-1].subject)
+    perform = type(performer).perform
+
+    def interrupted(self: Any, request: Any, deadline: float) -> Any:
+        asked = whole.begin(lambda: perform(self, request, deadline))
+        assert begun.wait(10) and asked is not None
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(performer), "perform", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            whole.host.transactions.run(lambda: plan)
+    on.set()
+    whole.settle()
+    assert whole.last().status == "aborted" and whole.last().steps == ()
+    assert whole.journal.get(f"images/{image.manifest}") is None
