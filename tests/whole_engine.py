@@ -271,6 +271,7 @@ def bring_in(whole: Whole, manifest: bytes, config: bytes, image: ImageState, *,
     """Bring an image in, attested with the operator's key if ``vouch``; returns its manifest digest."""
     host = whole.host
     name = image.names[0]
+    host.store.add_bytes(manifest, image.manifest)
     bundle = b""
     if vouch:
         signer = KeyRing(whole.paths).load(OPERATOR, None)

@@ -237,7 +237,7 @@ def test_scrubbing_hashes_every_file_and_says_why_one_fails(
 
 def test_removing_a_sealed_layer_is_idempotent(paths: Paths, store: ImageStore, layer: Layer) -> None:
     sealed = seal.seal_layer(store, layer, paths)
-    assert seal.remove_layer(paths, sealed) and not seal.remove_layer(paths, sealed)
+    assert seal.remove_layer(paths, sealed.diff_id) and not seal.remove_layer(paths, sealed.diff_id)
     assert list(paths.layers.iterdir()) == []
 
 
