@@ -411,3 +411,40 @@ def test_what_ends_after_it_was_settled_is_not_recorded_again(whole: Whole) -> N
         left[0].result()
     assert whole.last().status == "aborted" and whole.last().steps == ()
     assert whole.journal.get(f"images/{image.manifest}") is None
+
+
+@pytest.mark.parametrize("dies", range(4))
+def test_what_cannot_be_emptied_after_a_crash_either_stays_in_the_trash_and_holds_nothing_up(
+    memory_path: Path, dies: int
+) -> None:
+    whole = planted(memory_path / "root", clock=standing_clock())
+    try:
+        image = stocked(whole)
+        whole.call("remove_image", image="one")
+        whole.paths.layer(DIFF).unlink()
+        whole.paths.layer(DIFF).mkdir()
+        doom = Doom(whole, dies)
+        with contextlib.suppress(VordrError):
+            whole.call("trash_empty", all=True)
+        if not doom.averted():
+            assert doom.left is not None
+            whole.close()
+            whole = Whole(whole.paths.root, doom.left, standing_clock())
+        assert lying(whole) == ["docker.io/library/one:latest"]
+        whole.check()
+        whole.paths.layer(DIFF).rmdir()
+        whole.call("trash_empty", all=True)
+        assert lying(whole) == [] and held(whole, image) == {False}
+    finally:
+        whole.close()
+
+
+def test_an_undo_of_a_removal_finds_the_seals_though_the_image_came_in_without_meanwhile(
+    whole: Whole
+) -> None:
+    image = stocked(whole)
+    whole.call("remove_image", image="one")
+    steps, work = whole.host.library.import_steps(image, Made)
+    whole.host.transactions.run(lambda: Plan("pull", "pull one", steps, "uid:0", payload=work))
+    whole.call("undo", steps=2)
+    assert [seal["diff_id"] for seal in whole.journal.get(f"images/{image.manifest}")["seals"]] == [DIFF]

@@ -10,6 +10,7 @@ was begun. No image may come in meanwhile: it would rely on a blob that is found
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -19,12 +20,14 @@ from vordr.images.store import ImageStore
 from vordr.journal.secrets import SecretStore
 from vordr.model.errors import StateError
 from vordr.model.paths import Paths
-from vordr.model.records import Step, trash_key
+from vordr.model.records import Kind, Step, trash_key
 from vordr.model.state import ImageState, TrashItem
 from vordr.model.steps import range_key
 
 CONTAINERS: Final = "trash/containers"
 IMAGES: Final = "trash/images"
+_deleting: Final = threading.Lock()
+"""Where the one who asked was interrupted, the step is settled while its work goes on: one by one."""
 
 
 def step(subject: str, idents: Sequence[str]) -> Step:
@@ -56,14 +59,15 @@ class _Containers:
         self.journal = journal
 
     def empty(self, args: Mapping[str, Any]) -> None:
-        for ident in args["items"]:
-            try:
-                shutil.rmtree(self.paths.trashed(ident))
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                raise _left(ident[:12], error) from error
-            SecretStore(self.paths).delete(ident)
+        with _deleting:
+            for ident in args["items"]:
+                try:
+                    shutil.rmtree(self.paths.trashed(ident))
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    raise _left(ident[:12], error) from error
+                SecretStore(self.paths).delete(ident)
 
     def writes(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
         gone: dict[str, Any] = {}
@@ -84,26 +88,38 @@ class _Images:
         self.store = ImageStore(paths)
 
     def empty(self, args: Mapping[str, Any]) -> None:
-        items = [item for ident in args["items"] if (item := _item(self.journal, ident)) is not None]
-        goes = [item.image for item in items if item.image is not None]
-        stays = list(self._staying({image.manifest for image in goes}))
-        blobs = {blob for image in stays for blob in _blobs(image)}
-        layers = {layer.diff_id for image in stays for layer in image.layers}
-        for image in goes:
-            try:
-                for blob in _blobs(image):
-                    if blob not in blobs:
-                        self.store.remove(blob)
-                for seal in image.seals:
-                    if seal.diff_id not in layers:
-                        remove_layer(self.paths, seal)
-            except OSError as error:
-                raise _left(image.manifest[:19], error) from error
+        with _deleting:
+            items = [item for ident in args["items"] if (item := _item(self.journal, ident)) is not None]
+            goes = [item.image for item in items if item.image is not None]
+            stays = self._staying({image.manifest for image in goes})
+            blobs = {blob for image in stays for blob in _blobs(image)}
+            layers = {layer.diff_id for image in stays for layer in image.layers}
+            for image in goes:
+                try:
+                    for blob in _blobs(image):
+                        if blob not in blobs:
+                            self.store.remove(blob)
+                    for layer in image.layers:
+                        if layer.diff_id not in layers:
+                            remove_layer(self.paths, layer.diff_id)
+                except OSError as error:
+                    raise _left(image.manifest[:19], error) from error
 
-    def _staying(self, goes: set[str]) -> Iterator[ImageState]:
-        """Every image of the store, and what else lies in the trash."""
+    def _staying(self, goes: set[str]) -> list[ImageState]:
+        """Every image of the store, and what else lies in the trash. None is in neither for having moved
+        between two looks: then we look again."""
+        while True:
+            seen = self.journal.last()[0]
+            found = [*self._standing(), *self._lying(goes)]
+            since = (record for record, _ in self.journal.records(seen + 1))
+            if not any(record.kind is Kind.DONE and record.subject.startswith("image/") for record in since):
+                return found
+
+    def _standing(self) -> Iterator[ImageState]:
         for _, value in self.journal.scan("images/"):
             yield convert(value, ImageState)
+
+    def _lying(self, goes: set[str]) -> Iterator[ImageState]:
         for _, value in self.journal.scan("trash/"):
             item = convert(value, TrashItem)
             if item.image is not None and item.id not in goes:
@@ -114,7 +130,10 @@ class _Images:
 
 
 def _blobs(image: ImageState) -> Iterator[str]:
-    """Digests of all that the store has of an image. Its bundle is small, and an undo may name it still."""
+    """Digests of all that the store has of an image. Its bundle is small, and an undo may name it still.
+
+    The manifest goes first: without it, nothing brings the image back that is half gone.
+    """
     yield image.manifest
     yield image.config_digest
     yield from (layer.blob for layer in image.layers)

@@ -97,7 +97,7 @@ def step_args(request: Perform | Settle) -> dict[str, Any]:
     return {"step": request.step.args, **compensates}
 
 
-def is_open(journal: Any, request: Settle) -> bool:
+def is_open(journal: Any, request: Perform | Settle) -> bool:
     """Whether the intent of the step stands without an outcome."""
     act = _act(journal, request)
     return act is not None and act.intent is not None and _same(act.intent, request.step)
@@ -112,7 +112,7 @@ def standing_outcome(journal: Any, request: Settle) -> Performed | None:
     return None
 
 
-def _act(journal: Any, request: Settle) -> Act | None:
+def _act(journal: Any, request: Perform | Settle) -> Act | None:
     """The transaction of the step; None when it was never begun."""
     value = journal.get(act_key(request.txn))
     return None if value is None else convert(value, Act)

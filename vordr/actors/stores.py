@@ -95,14 +95,13 @@ class StoreActor(Actor):
 
     def _worked(self, worked: _Worked) -> None:
         request, error = worked.request, worked.outcome.error
-        common: dict[str, Any] = {
-            "txn": request.txn, "cause": request.cause, "subject": request.step.subject,
-            "operation": request.step.operation, "principal": request.principal}
+        if not is_open(self.journal, request):
+            worked.reply.fail(StateError("was settled before it ended"))  # nobody waits for it any more
+            return
         if error is not None:
             if not isinstance(error, VordrError):
                 raise error
-            failed = Draft(kind=Kind.FAILED, args={"error": error.to_wire()}, **common)
-            self.journal.append((failed,), {}, reserve=True)
+            self._failed(request, error, request.cause)
             worked.reply.fail(error)
             return
         made: Made = worked.outcome.value
@@ -140,12 +139,17 @@ class StoreActor(Actor):
 
     def _settle(self, request: Settle) -> Performed | None:
         """Work cut short left at most files that nothing refers to: it did not happen. A trust store is
-        there or not; trash that was begun to be emptied is emptied."""
+        there or not; trash that was begun to be emptied is emptied, or stays."""
         stands = standing_outcome(self.journal, request)
         if stands is not None or not is_open(self.journal, request):
             return stands
         if (emptier := self._emptiers.get(request.step.subject)) is not None:
-            return Performed(self._done(request, _emptied(emptier, request.step.args), Cause.RECOVERY))
+            try:
+                made = _emptied(emptier, request.step.args)
+            except StateError as left:  # as when it was tried first: it lies there, and holds nothing up
+                self._failed(request, left, Cause.RECOVERY)
+                return None
+            return Performed(self._done(request, made, Cause.RECOVERY))
         digest = request.step.args.get("digest")
         if request.step.subject == trusting.SUBJECT and digest and trusting.stands(self.paths, digest):
             return Performed(self._done(request, Made(), Cause.RECOVERY))
@@ -154,12 +158,17 @@ class StoreActor(Actor):
         error = StateError(
             "was cut short: whether its file is there whole, nobody knows"
             if request.step.subject.startswith("engine/") else "had not happened when the engine came back")
-        failed = Draft(
-            txn=request.txn, kind=Kind.FAILED, cause=Cause.RECOVERY, subject=request.step.subject,
-            operation=request.step.operation, args={"error": error.to_wire()}, before=before,
-            principal=request.principal)
-        self.journal.append((failed,), {}, reserve=True)
+        self._failed(request, error, Cause.RECOVERY, before)
         return None
+
+    def _failed(
+        self, request: Perform | Settle, error: VordrError, cause: Cause, before: str | None = None
+    ) -> None:
+        """Journal that the step did not happen."""
+        self._append(Draft(
+            txn=request.txn, kind=Kind.FAILED, cause=cause, subject=request.step.subject,
+            operation=request.step.operation, args={"error": error.to_wire()}, before=before,
+            principal=request.principal), {})
 
 
 def _emptied(emptier: emptying.Emptier, args: Mapping[str, Any]) -> Made:

@@ -63,13 +63,14 @@ def find_container(journal: Any, given: str) -> ContainerState:
 
 
 def find_removed(journal: Any, given: str) -> TrashItem:
-    """The trash item that ``given`` names: by id, its beginning, or name (of an image any reference to it);
-    the newest of several by name."""
+    """The trash item that ``given`` names: by id, by name, by another reference to an image, or by the
+    beginning of an id, in this order; the newest of several by name."""
     if (exact := journal.get(trash_key(given))) is not None:  # the trash may hold ten thousands
         return convert(exact, TrashItem)
     items = [convert(value, TrashItem) for _, value in journal.scan("trash/")]
     image = reference_of(given)
-    matches = [i for i in items if given in (i.id, i.name) or (i.image is not None and i.name == image)] or [
+    matches = [i for i in items if given in (i.id, i.name)] or [
+        i for i in items if i.image is not None and i.name == image] or [
         i for i in items if len(given) >= 2 and i.id.removeprefix("sha256:").startswith(given)]
     if not matches:
         raise ContainerNotFound(f"nothing in the trash is called {given!r}", remedy="vordr trash ls")

@@ -127,10 +127,10 @@ def scrub(paths: Paths, seals: Iterable[Seal]) -> Iterator[tuple[Seal, bool, str
             yield seal, fine, "" if fine else f"has digest {digest}, sealed was {seal.sha256}"
 
 
-def remove_layer(paths: Paths, seal: Seal) -> bool:
+def remove_layer(paths: Paths, diff_id: str) -> bool:
     """Delete the sealed file of a diffID, durably; False when there is none. Mounts of it live on."""
-    with _locks[seal.diff_id]:
-        removed = _unlink(paths.layer(seal.diff_id))
+    with _locks[diff_id]:
+        removed = _unlink(paths.layer(diff_id))
         if removed:
             _sync_folder(paths.layers)
         return removed

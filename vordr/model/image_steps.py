@@ -58,9 +58,12 @@ def advance_image(
     """The image after ``op``. ``seals`` are what an import made. Raises ImageNotFound."""
     match op:
         case ImageOp.IMPORT:
+            lies = None if trashed is None else trashed.image
+            # Its layers are sealed still, and an undo of its removal will count on that.
+            sealed = seals or (() if lies is None else lies.seals)
             image = msgspec.structs.replace(
-                convert(args["image"], ImageState), seals=seals, imported=time,
-                known_as=() if trashed is None or trashed.image is None else trashed.image.known_as)
+                convert(args["image"], ImageState), seals=sealed, imported=time,
+                known_as=() if lies is None else lies.known_as)
             return _result(before, image, {trash_key(image.manifest): None}, ImageOp.UNIMPORT, {})
         case ImageOp.REIMPORT:
             if trashed is None or trashed.image is None:

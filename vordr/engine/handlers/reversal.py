@@ -175,8 +175,7 @@ def _check_possible(host: Host, plan: UndoPlan) -> None:
         container = step.subject.removeprefix("container/")
         if step.operation in (Op.RESTORE, Op.RECREATE, Op.UNCREATE) and container not in goes:
             _check_there(host, container)
-        lost = step.operation == ImageOp.REIMPORT and host.journal.get(_lies(step)) is None
-        if lost and container not in goes:
+        if step.operation == ImageOp.REIMPORT and container not in goes and not _is_kept(host, step):
             raise UndoExpired(
                 f"the image {step.subject.partition('/')[2][:19]} has left the trash and cannot come back",
                 remedy="vordr pull, or run the .ctp again")
@@ -198,6 +197,11 @@ def _check_there(host: Host, container: str) -> None:
     standing = now is not None and now.state is not State.REMOVED
     if not standing and host.journal.get(trash_key(container)) is None:
         raise UndoExpired(f"container {container[:12]} has left the trash and cannot come back")
+
+
+def _is_kept(host: Host, step: Step) -> bool:
+    """Whether the trash has the image of a reimport; what was begun to be emptied has lost its manifest."""
+    return host.journal.get(_lies(step)) is not None and host.store.has(step.subject.partition("/")[2])
 
 
 def _lies(step: Step) -> str:

@@ -11,14 +11,14 @@ import msgspec
 
 from vordr.actors import emptying
 from vordr.actors.transaction import Finished, Plan
-from vordr.engine.finding import container_by_id, find_removed
+from vordr.engine.finding import all_containers, container_by_id, find_removed
 from vordr.engine.handlers.containers import name_taken
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.protocol import Reply
 from vordr.formats.typed import convert
 from vordr.images.generations import folder_size
 from vordr.model import answers, arguments
-from vordr.model.errors import ContainerNotFound, ImageNotFound, SubjectBusy, UsageError
+from vordr.model.errors import ContainerNotFound, ImageInUse, ImageNotFound, SubjectBusy, UsageError
 from vordr.model.lifecycle import Op, State
 from vordr.model.records import Cause, Step, head_key, name_key, trash_key
 from vordr.model.spec import check_name
@@ -88,7 +88,11 @@ def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> R
 
 
 def trash_empty(host: Host, call: Call, args: arguments.TrashEmptyArgs) -> Reply:
-    """As many acts as it takes, each of at most a thousand items: a record of the journal has an end."""
+    """As many acts as it takes, each of at most a thousand items: a record of the journal has an end.
+
+    An image on which a container counts (one that came back from the trash after it) stays: named, it is
+    refused.
+    """
     if args.items and args.all:
         raise UsageError("give items or --all, not both")
     chosen = _named(host, args.items) if args.items else _lying(host, None if args.all else host.now_us())
@@ -148,9 +152,17 @@ def _emptying(host: Host, gone: Sequence[TrashItem], principal: str, cause: Caus
 
 
 def _named(host: Host, given: Sequence[str]) -> list[TrashItem]:
-    return list({item.id: item for item in (find_removed(host.journal, one) for one in given)}.values())
+    items = {item.id: item for item in (find_removed(host.journal, one) for one in given)}
+    for user in all_containers(host.journal):
+        if user.image in items:
+            raise ImageInUse(
+                f"{items[user.image].name} is the image of container {user.name}",
+                remedy=f"vordr rm {user.name}, or vordr undo {items[user.image].txn}")
+    return list(items.values())
 
 
 def _lying(host: Host, until: int | None) -> list[TrashItem]:
-    """All there is, or what has its deadline at ``until`` or before."""
-    return [item for item in all_trash(host.journal) if until is None or item.deadline <= until]
+    """All that nothing counts on, or what of it has its deadline at ``until`` or before."""
+    used = {container.image for container in all_containers(host.journal)}
+    return [item for item in all_trash(host.journal)
+            if item.id not in used and (until is None or item.deadline <= until)]
