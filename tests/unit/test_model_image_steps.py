@@ -54,6 +54,7 @@ def test_an_import_of_what_lies_in_the_trash_or_the_store_keeps_the_names_that_i
     coming = replace(IMAGE, names=("new:1",))
     trashed = step(ImageOp.IMPORT, None, item(IMAGE), {"image": plain(coming)})
     assert trashed.image.known_as == ("old:1", "new:1")
+    assert trashed.image.seals == (SEAL,), "its layers are sealed still"
     stored = step(ImageOp.IMPORT, IMAGE, None, {"image": plain(coming)})
     assert stored.image.known_as == ("old:1", "web:1", "web:2", "new:1")
     assert stored.before == image_digest(IMAGE)
