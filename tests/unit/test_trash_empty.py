@@ -253,6 +253,18 @@ def test_more_than_fits_into_a_record_is_emptied_in_several_acts(
     assert whole.said()[-2:] == ["trash_empty", "trash_empty"] and lying(whole) == []
 
 
+def emptied_by_one_that_dies(whole: Whole, dies: int) -> Whole:
+    """The successor of an engine that died at a durable step while it emptied the trash, or that engine."""
+    doom = Doom(whole, dies)
+    with contextlib.suppress(VordrError):
+        whole.call("trash_empty", all=True)
+    if doom.averted():
+        return whole
+    assert doom.left is not None
+    whole.close()
+    return Whole(whole.paths.root, doom.left, standing_clock())
+
+
 @pytest.mark.parametrize("dies", range(7))
 def test_a_crash_leaves_an_image_whole_in_the_trash_or_gone_and_it_can_be_emptied_again(
     memory_path: Path, dies: int
@@ -262,13 +274,7 @@ def test_a_crash_leaves_an_image_whole_in_the_trash_or_gone_and_it_can_be_emptie
         removed(whole)
         image = stocked(whole)
         whole.call("remove_image", image="one")
-        doom = Doom(whole, dies)
-        with contextlib.suppress(VordrError):
-            whole.call("trash_empty", all=True)
-        if not doom.averted():
-            assert doom.left is not None
-            whole.close()
-            whole = Whole(whole.paths.root, doom.left, standing_clock())
+        whole = emptied_by_one_that_dies(whole, dies)
         assert held(whole, image) == {"docker.io/library/one:latest" in lying(whole)}
         whole.call("trash_empty", all=True)
         assert lying(whole) == [] and held(whole, image) == {False}
@@ -423,13 +429,7 @@ def test_what_cannot_be_emptied_after_a_crash_either_stays_in_the_trash_and_hold
         whole.call("remove_image", image="one")
         whole.paths.layer(DIFF).unlink()
         whole.paths.layer(DIFF).mkdir()
-        doom = Doom(whole, dies)
-        with contextlib.suppress(VordrError):
-            whole.call("trash_empty", all=True)
-        if not doom.averted():
-            assert doom.left is not None
-            whole.close()
-            whole = Whole(whole.paths.root, doom.left, standing_clock())
+        whole = emptied_by_one_that_dies(whole, dies)
         assert lying(whole) == ["docker.io/library/one:latest"]
         whole.check()
         whole.paths.layer(DIFF).rmdir()
