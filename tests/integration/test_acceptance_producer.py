@@ -71,9 +71,15 @@ def test_an_image_is_adopted_when_the_second_of_two_has_signed_the_draft(world: 
     world.vordr("trust", "add", "--role", "adopters", "--owner", "Bob", "-", input=public)
     require_two(world, trust.ADOPTERS)
     rootfs = str(make_rootfs(world.home / "rootfs"))
-    assert "THRESHOLD_NOT_MET" in world.vordr("adopt", "--name", "own", rootfs, code=51).err
-    world.vordr("adopt", "--draft", "draft.json", "own")
-    assert "THRESHOLD_NOT_MET" in world.vordr("adopt", "--bundle", "draft.json", "own", code=51).err
+    refused = world.vordr("adopt", "--name", "own", rootfs, code=51).err
+    assert "THRESHOLD_NOT_MET" in refused
+    assert f"vordr adopt --draft FILE --name own {rootfs}" in refused
+    assert "own" not in world.vordr("images").out
+    world.vordr("adopt", "--draft", "draft.json", "--name", "own", rootfs)
+    assert "own" in world.vordr("images").out
+    refused = world.vordr("adopt", "--bundle", "draft.json", "own", code=51).err
+    assert "THRESHOLD_NOT_MET" in refused
+    assert f"vordr sign {world.home / 'draft.json'}" in refused
     assert "MISSING_ATTESTATION" in world.vordr("run", "--rm", "own", "true", code=51).err
     world.vordr("sign", "--key", "bob.pem", "draft.json")
     world.vordr("adopt", "--bundle", "draft.json", "own")

@@ -328,7 +328,8 @@ VERIFICATION_CODES: Final[dict[str, Explanation]] = {
     "THRESHOLD_NOT_MET": _E(
         "too few of the trusted keys signed",
         "The policy wants several distinct signers; fewer have signed.",
-        ("see how many are needed: 'vordr trust show'", "ask for the missing signatures")),
+        ("see how many are needed: 'vordr trust show'", "ask for the missing signatures",
+         "to vouch together: 'vordr adopt --draft FILE IMAGE', then 'vordr sign FILE' by each")),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -33,9 +34,10 @@ from vordr.gatekeeper.subject import LARGEST_DOCUMENT
 from vordr.images.local_layout import import_layout, open_layout, read_file
 from vordr.images.rootfs_tar import DEFAULT_CONFIG
 from vordr.model import answers, arguments
-from vordr.model.errors import ImageInUse, StateError, UsageError
+from vordr.model.errors import ImageInUse, StateError, UsageError, VerificationRejected
 from vordr.model.records import Step, head_key, image_key
 from vordr.model.state import ImageConfig, ImageState
+from vordr.model.verdict import Verdict
 
 
 def images(host: Host, call: Call, args: arguments.ImagesArgs) -> Reply:
@@ -158,8 +160,10 @@ def _adopt_coming(host: Host, call: Call, args: arguments.AdoptArgs, image: Imag
     bundle = _bundle(host, call, args, image, image.names[0], args.image)
 
     def plan() -> Plan:
+        if host.library.known(image.manifest) is not None:
+            raise StateError(f"{shown(image)} has just come in by another's act", remedy="adopt it again")
         names = beside.names_of(image, *host.library.names_in_trash(image.manifest))
-        verdict = host.gatekeeper.judge(subject_of(image), bundle, Beside(names))
+        verdict = _judge(host, args, image, bundle, Beside(names))
         whole = msgspec.structs.replace(
             image, bundle=sha256_digest(bundle), origin=verdict.origin, attested_by=verdict.attested_by)
 
@@ -167,8 +171,6 @@ def _adopt_coming(host: Host, call: Call, args: arguments.AdoptArgs, image: Imag
             host.library.keep_bundle(bundle)
             return Made(seals=host.library.seal(whole, call.progress))
 
-        if host.library.known(image.manifest) is not None:
-            raise StateError(f"{shown(image)} has just come in by another's act", remedy="adopt it again")
         steps, payload = host.library.import_steps(whole, work)
         return Plan("adopt", f"adopt {shown(image)}", steps, call.caller.principal, payload=dict(payload),
                     verdicts={image.manifest: verdict}, conditions={image_key(image.manifest): None})
@@ -186,7 +188,7 @@ def _adopt_stored(
 
     def plan() -> Plan:
         known = replace(beside.read(host.paths, image), names=beside.names_of(image, *names))
-        verdict = host.gatekeeper.judge(subject_of(image), bundle, known)
+        verdict = _judge(host, args, image, bundle, known)
         steps, work = host.library.attest_steps(
             image, names=names, bundle=bundle, origin=verdict.origin, attested_by=verdict.attested_by,
             progress=call.progress)
@@ -194,6 +196,26 @@ def _adopt_stored(
                     verdicts={image.manifest: verdict})
 
     return _image_answer(host, image.manifest, host.transactions.run(plan))
+
+
+def _judge(
+    host: Host, args: arguments.AdoptArgs, image: ImageState, bundle: bytes, known: Beside
+) -> Verdict:
+    """The verdict on what would be adopted. Where more must sign, the refusal says how they do."""
+    try:
+        return host.gatekeeper.judge(subject_of(image), bundle, known)
+    except VerificationRejected as refusal:
+        if refusal.code == "THRESHOLD_NOT_MET":
+            refusal.remedy = _let_others_sign(args)
+        raise
+
+
+def _let_others_sign(args: arguments.AdoptArgs) -> str:
+    if args.bundle is not None:
+        return f"vordr sign {shlex.quote(args.bundle)} (by each who must sign), then adopt by it again"
+    name = () if args.name is None else ("--name", args.name)
+    draft = shlex.join(("vordr", "adopt", "--draft", "FILE", *name, args.image))
+    return f"{draft} (then 'vordr sign FILE' by each who must sign, and 'vordr adopt --bundle FILE')"
 
 
 def _bundle(
