@@ -8,6 +8,7 @@ or to wait for a gate; a copy of the whole world is what a crash of the engine l
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import queue
@@ -392,4 +393,5 @@ class FakeExits:
 
     def _loop(self) -> None:
         while (told := self._queue.get()) is not None:
-            self.on_exit(*told)
+            with contextlib.suppress(StateError):  # of an engine that has closed: its place keeps the exit
+                self.on_exit(*told)

@@ -22,10 +22,12 @@ from fakeworld import PATIENCE, FakeWorld
 from memory_folder import memory_folder
 
 from vordr.actors.clock import Clock, SystemClock, VirtualClock
-from vordr.actors.stores import Made
-from vordr.actors.transaction import Plan
+from vordr.actors.stores import Made, Work
+from vordr.engine import intake
 from vordr.engine.composition import Composition
 from vordr.engine.finding import all_acts
+from vordr.engine.host import Call
+from vordr.engine.library import Incoming
 from vordr.engine.local import LocalEngine
 from vordr.engine.protocol import Caller
 from vordr.formats.digests import sha256_digest
@@ -286,9 +288,14 @@ def bring_in(whole: Whole, manifest: bytes, config: bytes, image: ImageState, *,
             host.library.keep_bundle(bundle)
         return Made()
 
-    steps, payload = host.library.import_steps(image, work)
-    host.transactions.run(lambda: Plan("import", f"import {name}", steps, "uid:0", payload=payload))
+    import_by(whole, image, work)
     return image.manifest
+
+
+def import_by(whole: Whole, image: ImageState, work: Work) -> None:
+    """Bring in an image whose blobs are in the store; ``work`` is what the step does."""
+    incoming = Incoming(image, lambda: whole.host.library.import_steps(image, work))
+    intake.bring_in(whole.host, Call(CALLER), incoming, f"import {image.names[0]}")
 
 
 def make_image(name: str, content: bytes) -> tuple[bytes, bytes, ImageState]:

@@ -100,7 +100,7 @@ def test_a_row_cannot_be_changed_and_is_plain_where_nothing_is_said() -> None:
     assert row(plain) == (READ, take.NoArgs, out.Empty, "", None)
     assert not any(getattr(plain, flag) for flag in FLAGS)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        plain.scope = ADMIN  # type: ignore[misc]
+        plain.scope = ADMIN  # type: ignore[misc]  # refused, and that is what is tested
 
 
 def test_scopes_are_written_as_they_are_in_configuration_and_journal() -> None:

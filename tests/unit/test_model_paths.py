@@ -79,4 +79,4 @@ def test_one_root_folder_has_one_runtime_folder_named_by_a_hash_of_its_path() ->
 
 def test_the_paths_of_an_instance_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        PATHS.root = RUN  # type: ignore[misc]
+        PATHS.root = RUN  # type: ignore[misc]  # refused, and that is what is tested

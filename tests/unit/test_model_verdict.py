@@ -72,7 +72,7 @@ def test_evidence_cannot_be_changed_and_has_neither_keys_nor_logs_where_none_are
     evidence = Evidence(1, "digest", "it is")
     assert (evidence.keys, evidence.logs) == ((), ())
     with pytest.raises(dataclasses.FrozenInstanceError):
-        evidence.text = ""  # type: ignore[misc]
+        evidence.text = ""  # type: ignore[misc]  # refused, and that is what is tested
 
 
 def test_progress_that_nobody_listens_to_is_taken_all_the_same() -> None:

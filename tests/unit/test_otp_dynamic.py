@@ -7,7 +7,7 @@ and deleted like any other. The whole table is tests/otp_cases.md.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from supervisor_world import NORMAL, SHUTDOWN_WHY, Boom, Worker, World, agree, decline, refuse
@@ -30,13 +30,6 @@ from vordr.model.errors import StartFailed, SupervisionError
 DYNAMIC = SupervisorSpec(intensity=2, period=3600, dynamic=True)
 CONTAINERS = SupervisorSpec(intensity=2, period=3600, dynamic=True, on_exceed=OnExceed.PARK)
 TEMPORARY = Restart.TEMPORARY
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def in_thread(fn: Callable[[], object]) -> threading.Thread:

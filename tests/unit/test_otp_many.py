@@ -5,8 +5,6 @@ The whole table is tests/otp_cases.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from supervisor_world import NORMAL, World
 
@@ -15,13 +13,6 @@ from vordr.actors.requests import ChildCounts
 
 DYNAMIC = SupervisorSpec(intensity=2, period=3600, dynamic=True)
 TEMPORARY = Restart.TEMPORARY
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 @pytest.mark.parametrize("supervisors", [False, True])

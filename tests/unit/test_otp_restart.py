@@ -9,7 +9,7 @@ import gc
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from supervisor_world import NORMAL, REAL, WAYS, Boom, Worker, World, agree, refuse
@@ -25,13 +25,6 @@ from vordr.model.errors import SupervisionError
 
 FLAT = SupervisorSpec(intensity=4, period=3600)
 ENDLESS = 10**9
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 # -- permanent, transient, temporary --------------------------------------------------------------------

@@ -5,8 +5,6 @@ The whole table is tests/otp_cases.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from supervisor_world import NORMAL, REAL, WAYS, World
 
@@ -17,13 +15,6 @@ from vordr.model.errors import SupervisionError
 
 ANY, ALL = AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT
 WITH_AUTO_SHUTDOWN = pytest.mark.parametrize("mode", [ANY, ALL])
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def flags(mode: AutoShutdown, strategy: Strategy = Strategy.ONE_FOR_ONE) -> SupervisorSpec:

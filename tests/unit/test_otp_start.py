@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,13 +30,6 @@ from vordr.actors.tree import stop_tree
 from vordr.model.errors import StartFailed, SupervisionError
 
 FLAT = SupervisorSpec(intensity=2, period=3600)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def test_an_empty_supervisor_starts_and_ends_with_shutdown(world: World) -> None:

@@ -5,9 +5,8 @@ The whole table is tests/otp_cases.md."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
 from supervisor_world import NORMAL, SHUTDOWN, SHUTDOWN_WHY, Boom, Worker, World
 
 from vordr.actors.childspec import INFINITY, ChildSpec, Restart, Strategy, SupervisorSpec
@@ -16,13 +15,6 @@ from vordr.actors.tree import stop_tree
 
 FLAT = SupervisorSpec(intensity=2, period=3600)
 REST = SupervisorSpec(Strategy.REST_FOR_ONE, intensity=2, period=3600)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def in_thread(fn: Callable[[], object]) -> threading.Thread:

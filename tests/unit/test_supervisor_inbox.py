@@ -18,13 +18,6 @@ from vordr.model.errors import InboxFull, StartFailed
 FLAT = SupervisorSpec(intensity=2, period=3600)
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
-
-
 @contextmanager
 def busy(world: World) -> Iterator[None]:
     """The root supervisor is inside a start for as long as this lasts."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from supervisor_world import World, refuse
 
@@ -11,13 +9,6 @@ from vordr.actors.childspec import OnExceed, Restart, Status, SupervisorSpec
 from vordr.model.errors import Parked, StartFailed, SupervisionError
 
 PARKING = SupervisorSpec(intensity=2, period=60, on_exceed=OnExceed.PARK, dynamic=True)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def wear_out(world: World, id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from supervisor_world import NORMAL, Worker, World, agree, decline, refuse
@@ -25,13 +25,6 @@ from vordr.actors.restarts import to_monotonic
 from vordr.model.errors import Parked, StartFailed, SupervisionError
 
 PARKING = SupervisorSpec(intensity=0, period=60, on_exceed=OnExceed.PARK)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def refused(call: Callable[[], object]) -> SupervisionError:

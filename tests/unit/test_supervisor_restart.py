@@ -5,7 +5,6 @@ rest_for_one*, temporary_bystander, hanging_restart_loop, tree."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from supervisor_world import NORMAL, SHUTDOWN, SHUTDOWN_WHY, Boom, World, agree, decline, refuse
@@ -17,13 +16,6 @@ from vordr.model.errors import ActorDead, SupervisionError
 FLAT = SupervisorSpec(intensity=2, period=3600)
 ALL = SupervisorSpec(Strategy.ONE_FOR_ALL, intensity=3, period=3600)
 REST = SupervisorSpec(Strategy.REST_FOR_ONE, intensity=3, period=3600)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 ENDS = [NORMAL, SHUTDOWN, SHUTDOWN_WHY, Boom("abnormal"), SystemExit(3)]

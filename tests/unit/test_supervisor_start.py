@@ -3,7 +3,6 @@ child_adm, child_specs, sup_flags, extra_return, count_children."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,13 +23,6 @@ from vordr.actors.requests import ChildCounts
 from vordr.model.errors import ActorDead, DeadlineExceeded, StartFailed, SupervisionError
 
 FLAT = SupervisorSpec(intensity=2, period=3600)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def why(caught: pytest.ExceptionInfo[SupervisionError]) -> str:

@@ -4,7 +4,7 @@ simple_one_for_one_shutdown, significant_*, auto_shutdown_* (EEP 56)."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from supervisor_world import NORMAL, REAL, Boom, World, agree, refuse
@@ -18,13 +18,6 @@ from vordr.model.errors import ActorDead, Fenced, SupervisionError
 
 FLAT = SupervisorSpec(intensity=2, period=3600)
 TRANSIENT = Restart.TRANSIENT
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def in_thread(fn: Callable[[], object]) -> threading.Thread:

@@ -10,7 +10,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from whole_engine import IMAGE, LAYER_TYPE, Doom, Whole, eventually, image_of, planted, standing_clock
+from whole_engine import (
+    IMAGE,
+    LAYER_TYPE,
+    Doom,
+    Whole,
+    eventually,
+    image_of,
+    import_by,
+    planted,
+    standing_clock,
+)
 
 from vordr.actors import emptying
 from vordr.actors.stores import Made
@@ -77,8 +87,7 @@ def stocked(whole: Whole, name: str = "one") -> ImageState:
     whole.paths.layers.mkdir(exist_ok=True)
     whole.paths.layer(DIFF).write_bytes(b"sealed")
     seal = Seal(diff_id=DIFF, sha256="0", size=6, stamp="")
-    steps, work = whole.host.library.import_steps(image, lambda: Made(seals=(seal,)))
-    whole.host.transactions.run(lambda: Plan("import", f"import {name}", steps, "uid:0", payload=work))
+    import_by(whole, image, lambda: Made(seals=(seal,)))
     return image
 
 
@@ -327,8 +336,7 @@ def test_of_what_could_only_half_be_emptied_no_undo_is_promised(whole: Whole) ->
 def test_a_sealed_layer_goes_though_the_image_came_back_without_its_seal(whole: Whole) -> None:
     image = stocked(whole)
     whole.call("remove_image", image="one")
-    steps, work = whole.host.library.import_steps(image, Made)
-    whole.host.transactions.run(lambda: Plan("pull", "pull one", steps, "uid:0", payload=work))
+    import_by(whole, image, Made)
     whole.call("remove_image", image="one")
     whole.call("trash_empty", all=True)
     assert held(whole, image) == {False}
@@ -398,9 +406,9 @@ def test_what_ends_after_it_was_settled_is_not_recorded_again(whole: Whole) -> N
         assert on.wait(10)
         return Made()
 
-    steps, payload = whole.host.library.import_steps(image, work)
-    plan = Plan("import", "import new", steps[-1:], "uid:0", payload=payload)
-    performer = whole.host.transactions.performer(steps[-1].subject)
+    planned = whole.host.library.import_steps(image, work)
+    plan = Plan("import", "import new", planned.steps[-1:], "uid:0", payload=planned.work)
+    performer = whole.host.transactions.performer(planned.steps[-1].subject)
     perform = type(performer).perform
 
     def interrupted(self: Any, request: Any, deadline: float) -> Any:
@@ -444,7 +452,6 @@ def test_an_undo_of_a_removal_finds_the_seals_though_the_image_came_in_without_m
 ) -> None:
     image = stocked(whole)
     whole.call("remove_image", image="one")
-    steps, work = whole.host.library.import_steps(image, Made)
-    whole.host.transactions.run(lambda: Plan("pull", "pull one", steps, "uid:0", payload=work))
+    import_by(whole, image, Made)
     whole.call("undo", steps=2)
     assert [seal["diff_id"] for seal in whole.journal.get(f"images/{image.manifest}")["seals"]] == [DIFF]

@@ -12,7 +12,7 @@ from vordr.actors.stores import Made, Work
 from vordr.engine import beside
 from vordr.engine.beside import Gathered
 from vordr.engine.host import Call, Host
-from vordr.engine.library import Planned, subject_of
+from vordr.engine.library import Planned, more_names, subject_of
 from vordr.formats.digests import sha256_digest
 from vordr.formats.typed import convert
 from vordr.gatekeeper.evidence import Beside, Piece
@@ -50,7 +50,8 @@ def join(host: Host, call: Call, image: ImageState, gathered: Gathered) -> Joine
     if before.bundle is None:
         found = _vouched(host, call, before, gathered, Beside(names, pieces))
     changes: dict[str, Any] = {}
-    if digests := tuple(piece.digest for piece in pieces):
+    digests = tuple(piece.digest for piece in pieces)
+    if digests and digests != before.evidence:
         changes["evidence"] = list(digests)
     if found is not None:
         bundle, verdict = found
@@ -61,12 +62,7 @@ def join(host: Host, call: Call, image: ImageState, gathered: Gathered) -> Joine
     if known is None:
         whole = convert({**msgspec.to_builtins(image), **changes}, ImageState)
         return Joined(host.library.import_steps(whole, work), verdicts)
-    merged = (*known.names, *(name for name in image.names if name not in known.names))
-    if merged != known.names:
-        changes["names"] = list(merged)
-    state = msgspec.json.decode(msgspec.json.encode(known))
-    changes = {key: value for key, value in changes.items() if state[key] != value}
-    return Joined(host.library.change_steps(known, changes, work), verdicts)
+    return Joined(host.library.change_steps(known, changes | more_names(known, image), work), verdicts)
 
 
 def _vouched(

@@ -14,15 +14,16 @@ from vordr.images.referrers import RegistryPlace
 
 def bring_in(host: Host, call: Call, incoming: Incoming, summary: str) -> Finished | None:
     """Perform the steps of an incoming image, if there are any."""
-    if not incoming.steps()[0]:
-        return None
-
     def plan() -> Plan:
-        steps, work = incoming.steps()
+        planned = incoming.steps()
         verdicts = {} if incoming.judge is None else {incoming.image.manifest: incoming.judge()}
-        return Plan("import", summary, steps, call.caller.principal, payload=dict(work), verdicts=verdicts)
+        return Plan("import", summary, planned.steps, call.caller.principal, payload=planned.work,
+                    verdicts=verdicts, conditions=planned.read)
 
-    return host.transactions.run(plan)
+    if not incoming.steps().steps:
+        return None
+    with host.library.naming(incoming.image.names):
+        return host.transactions.run(plan) if incoming.steps().steps else None
 
 
 def pull_image(host: Host, call: Call, given: str, *, insecure: bool = False) -> tuple[str, Finished]:
@@ -45,8 +46,9 @@ def _pulled(host: Host, call: Call, given: str, insecure: bool) -> tuple[str, Fi
 
     def plan() -> Plan:
         joined = gathering.join(host, call, image, gathered)
-        steps, work = joined.planned
-        return Plan("pull", f"pull {wanted.familiar()}", steps, call.caller.principal, payload=dict(work),
-                    verdicts=joined.verdicts)
+        planned = joined.planned
+        return Plan("pull", f"pull {wanted.familiar()}", planned.steps, call.caller.principal,
+                    payload=planned.work, verdicts=joined.verdicts, conditions=planned.read)
 
-    return manifest, host.transactions.run(plan)
+    with host.library.naming(image.names):
+        return manifest, host.transactions.run(plan)

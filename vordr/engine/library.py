@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
 
 from vordr.actors.gatekeeper import GatekeeperClient
 from vordr.actors.stores import Made, Work
+from vordr.actors.transaction import PATIENCE
 from vordr.engine import beside
 from vordr.engine.finding import all_images, full_name, image_by_digest
-from vordr.engine.shared_lock import SharedLock
+from vordr.engine.locks import KeyedLock, SharedLock
 from vordr.formats import reference
 from vordr.formats.digests import sha256_digest
 from vordr.formats.typed import convert
@@ -26,10 +28,10 @@ from vordr.gatekeeper.subject import LARGEST_DOCUMENT, Subject
 from vordr.images.layout import ImageContents, parse_image
 from vordr.images.seal import seal_layer
 from vordr.images.store import ImageStore
-from vordr.model.errors import ImageUnreadable, VerificationRejected
+from vordr.model.errors import ImageUnreadable, StaleState, SubjectBusy, VerificationRejected
 from vordr.model.paths import Paths
 from vordr.model.progress import Progress, silent
-from vordr.model.records import Step, trash_key
+from vordr.model.records import Step, image_key, trash_key
 from vordr.model.state import ImageState, Seal, TrashItem
 from vordr.model.verdict import Verdict
 
@@ -38,8 +40,14 @@ _MOST_REMEMBERED: Final = 64
 _LARGEST_REMEMBERED: Final = 1 << 20
 """Bytes of the bundle of one of them."""
 
-Planned = tuple[tuple[Step, ...], dict[str, Work]]
-"""Steps, and their work by ``operation subject``."""
+
+@dataclass(frozen=True)
+class Planned:
+    """Steps, their work by ``operation subject``, and the images that they were made from: conditions."""
+
+    steps: tuple[Step, ...] = ()
+    work: Mapping[str, Work] = field(default_factory=dict)
+    read: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Library:
         self.coming = SharedLock()
         """Shared from before the first blob of an image is looked for until the image is on record; had alone
         while blobs go for good."""
+        self._naming = KeyedLock()
         self._packages: dict[tuple[int, ...], CtpReader] = {}
 
     # -- verdicts ----------------------------------------------------------------------------------
@@ -120,7 +129,7 @@ class Library:
         def steps() -> Planned:
             known = self.known(image.manifest)
             if known is None:
-                return self._import_steps(image, work)
+                return self.import_steps(image, work)
             return self._describe_steps(known, image, reader.bundle)
 
         if seen is None and self.known(image.manifest) is not None:
@@ -189,64 +198,73 @@ class Library:
 
     # -- steps -------------------------------------------------------------------------------------
 
-    def _import_steps(self, image: ImageState, work: Work) -> Planned:
-        subject = f"image/{image.manifest}"
-        step = Step(subject=subject, operation="import", args={"image": msgspec.to_builtins(image)})
-        return (*self._renames(image), step), {f"import {subject}": work}
+    @contextlib.contextmanager
+    def naming(self, names: Iterable[str]) -> Iterator[None]:
+        """Held by an act that gives an image ``names``, from its plan to its commit: two that had one name
+        to give would each find it free. Raises SubjectBusy when another act gives one of them for long."""
+        try:
+            with self._naming.held(names, PATIENCE):
+                yield
+        except TimeoutError:
+            raise SubjectBusy(
+                f"another act gives an image a name of {', '.join(names)}", remedy="try again") from None
 
     def import_steps(self, image: ImageState, work: Work) -> Planned:
         """Steps that bring ``image`` in, taking its names from those that have them, and their work."""
         known = self.known(image.manifest)
-        if known is None:
-            return self._import_steps(image, work)
-        names = (*known.names, *(n for n in image.names if n not in known.names))
-        if names == known.names:
-            return (), {}
+        if known is not None:
+            return self.change_steps(known, more_names(known, image), Made)
         step = Step(
-            subject=f"image/{image.manifest}", operation="describe", args={"names": list(names)})
-        return (*self._renames(image), step), {}
-
-    def _renames(self, image: ImageState) -> Iterable[Step]:
-        for other in all_images(self.journal):
-            if other.manifest != image.manifest and set(other.names) & set(image.names):
-                left = [name for name in other.names if name not in image.names]
-                yield Step(
-                    subject=f"image/{other.manifest}", operation="describe", args={"names": left})
-
-    def _describe_steps(
-        self, known: ImageState, image: ImageState, bundle: bytes
-    ) -> Planned:
-        names = (*known.names, *(n for n in image.names if n not in known.names))
-        if names == known.names and known.bundle == image.bundle and known.seals:
-            return (), {}
-        return self.attest_steps(
-            known, names=names, bundle=bundle, origin=image.origin, attested_by=image.attested_by)
+            subject=f"image/{image.manifest}", operation="import", args={"image": msgspec.to_builtins(image)})
+        return self._planned(image, step, work, {image_key(image.manifest): None})
 
     def attest_steps(
         self, image: ImageState, *, names: tuple[str, ...], bundle: bytes, origin: str, attested_by: str,
         progress: Progress = silent,
     ) -> Planned:
         """Steps that give an image of the store another bundle, and seal it where it was not."""
-        subject = f"image/{image.manifest}"
-        args = {"names": list(names), "bundle": sha256_digest(bundle), "origin": origin,
-                "attested_by": attested_by}
-
         def work() -> Made:
             self.keep_bundle(bundle)
             return Made(seals=self.seal(image, progress))
 
-        renamed = msgspec.structs.replace(image, names=names)
-        step = Step(subject=subject, operation="describe", args=args)
-        return (*self._renames(renamed), step), {f"describe {subject}": work}
+        return self.change_steps(image, {
+            "names": list(names), "bundle": sha256_digest(bundle), "origin": origin,
+            "attested_by": attested_by}, work)
 
     def change_steps(self, image: ImageState, changes: dict[str, Any], work: Work) -> Planned:
-        """Steps that give an image of the store other names, evidence, or another bundle; none for none."""
+        """Steps that give an image of the store other names, evidence, or another bundle; none for none.
+
+        Raises StaleState when ``image`` is not what the store has.
+        """
         if not changes:
-            return (), {}
-        subject = f"image/{image.manifest}"
+            return Planned()
+        key = image_key(image.manifest)
+        value = self.journal.get(key)
+        if value is None or convert(value, ImageState) != image:
+            raise StaleState(f"{shown(image)} was changed by another act", remedy="try again")
         renamed = msgspec.structs.replace(image, names=tuple(changes.get("names", image.names)))
-        step = Step(subject=subject, operation="describe", args=changes)
-        return (*self._renames(renamed), step), {f"describe {subject}": work}
+        step = Step(subject=f"image/{image.manifest}", operation="describe", args=changes)
+        return self._planned(renamed, step, work, {key: value})
+
+    def _planned(self, image: ImageState, step: Step, work: Work, read: dict[str, Any]) -> Planned:
+        """``step``, after those that take the names of ``image`` from others."""
+        steps = []
+        for key, value in self.journal.scan("images/"):
+            other = convert(value, ImageState)
+            if other.manifest != image.manifest and set(other.names) & set(image.names):
+                left = [name for name in other.names if name not in image.names]
+                steps.append(Step(
+                    subject=f"image/{other.manifest}", operation="describe", args={"names": left}))
+                read[key] = value
+        return Planned((*steps, step), {f"{step.operation} {step.subject}": work}, read)
+
+    def _describe_steps(self, known: ImageState, image: ImageState, bundle: bytes) -> Planned:
+        more = more_names(known, image)
+        if not more and known.bundle == image.bundle and known.seals:
+            return Planned()
+        return self.attest_steps(
+            known, names=tuple(more.get("names", known.names)), bundle=bundle, origin=image.origin,
+            attested_by=image.attested_by)
 
     # -- effects of those steps ----------------------------------------------------------------------
 
@@ -272,6 +290,12 @@ class Library:
     def read_contents(self, manifest: str) -> ImageContents:
         """The contents of an image whose blobs are in the store."""
         return parse_image(lambda digest: self.store.read(digest, LARGEST_DOCUMENT), manifest)
+
+
+def more_names(known: ImageState, image: ImageState) -> dict[str, Any]:
+    """The change that gives ``known`` the names of ``image`` too, if it lacks any."""
+    more = [name for name in image.names if name not in known.names]
+    return {"names": [*known.names, *more]} if more else {}
 
 
 def subject_of(image: ImageState) -> Subject:

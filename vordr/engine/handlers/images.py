@@ -18,7 +18,7 @@ from vordr.engine.finding import all_containers, all_images, find_image, full_na
 from vordr.engine.handlers.origins import Source
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.intake import bring_in, pull_image
-from vordr.engine.library import Incoming, shown, subject_of
+from vordr.engine.library import Incoming, Planned, shown, subject_of
 from vordr.engine.protocol import Reply, is_package
 from vordr.formats.digests import sha256_digest
 from vordr.formats.uuid7 import uuid7
@@ -35,7 +35,7 @@ from vordr.images.local_layout import import_layout, open_layout, read_file
 from vordr.images.rootfs_tar import DEFAULT_CONFIG
 from vordr.model import answers, arguments
 from vordr.model.errors import ImageInUse, StateError, UsageError, VerificationRejected
-from vordr.model.records import Step, head_key, image_key
+from vordr.model.records import Step, head_key
 from vordr.model.state import ImageConfig, ImageState
 from vordr.model.verdict import Verdict
 
@@ -171,31 +171,38 @@ def _adopt_coming(host: Host, call: Call, args: arguments.AdoptArgs, image: Imag
             host.library.keep_bundle(bundle)
             return Made(seals=host.library.seal(whole, call.progress))
 
-        steps, payload = host.library.import_steps(whole, work)
-        return Plan("adopt", f"adopt {shown(image)}", steps, call.caller.principal, payload=dict(payload),
-                    verdicts={image.manifest: verdict}, conditions={image_key(image.manifest): None})
+        return _adoption(host, call, image, host.library.import_steps(whole, work), verdict)
 
-    return _image_answer(host, image.manifest, host.transactions.run(plan))
+    with host.library.naming(image.names):
+        return _image_answer(host, image.manifest, host.transactions.run(plan))
+
+
+def _adoption(host: Host, call: Call, image: ImageState, planned: Planned, verdict: Verdict) -> Plan:
+    return Plan("adopt", f"adopt {shown(image)}", planned.steps, call.caller.principal, payload=planned.work,
+                verdicts={image.manifest: verdict}, conditions=planned.read)
 
 
 def _adopt_stored(
     host: Host, call: Call, args: arguments.AdoptArgs, image: ImageState, source: str
 ) -> Reply:
-    names = image.names if args.name is None else tuple(dict.fromkeys((full_name(args.name), *image.names)))
-    bundle = _bundle(host, call, args, image, names[0] if names else image.manifest, source)
+    name = () if args.name is None else (full_name(args.name),)
+    called = next(iter((*name, *image.names)), image.manifest)
+    bundle = _bundle(host, call, args, image, called, source)
     if args.draft is not None:
         return _draft(host, call, args, image, bundle)
 
     def plan() -> Plan:
-        known = replace(beside.read(host.paths, image), names=beside.names_of(image, *names))
-        verdict = _judge(host, args, image, bundle, known)
-        steps, work = host.library.attest_steps(
-            image, names=names, bundle=bundle, origin=verdict.origin, attested_by=verdict.attested_by,
+        now = image_by_digest(host.journal, image.manifest)
+        names = tuple(dict.fromkeys((*name, *now.names)))
+        known = replace(beside.read(host.paths, now), names=beside.names_of(now, *names))
+        verdict = _judge(host, args, now, bundle, known)
+        planned = host.library.attest_steps(
+            now, names=names, bundle=bundle, origin=verdict.origin, attested_by=verdict.attested_by,
             progress=call.progress)
-        return Plan("adopt", f"adopt {shown(image)}", steps, call.caller.principal, payload=dict(work),
-                    verdicts={image.manifest: verdict})
+        return _adoption(host, call, now, planned, verdict)
 
-    return _image_answer(host, image.manifest, host.transactions.run(plan))
+    with host.library.naming(name):
+        return _image_answer(host, image.manifest, host.transactions.run(plan))
 
 
 def _judge(

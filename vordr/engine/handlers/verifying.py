@@ -151,15 +151,15 @@ def gather(host: Host, call: Call, args: arguments.GatherArgs) -> Reply:
     def plan() -> Plan:
         now = image_by_digest(host.journal, image.manifest)
         joined = gathering.join(host, call, now, gathered)
-        steps, work = joined.planned
-        if not steps:
+        planned = joined.planned
+        if not planned.steps:
             found = len(gathered.pieces) + len(gathered.bundles)
             raise PolicyDenied(
                 f"{shown(image)}: " + ("everything that was found is kept already, or refused" if found else
                                        "nothing that refers to it was found"),
                 details={"notes": list(gathered.notes)}, remedy=f"vordr policy check {shown(image)}")
-        return Plan("gather", f"gather evidence of {shown(image)}", steps, call.caller.principal,
-                    payload=dict(work), verdicts=joined.verdicts)
+        return Plan("gather", f"gather evidence of {shown(image)}", planned.steps, call.caller.principal,
+                    payload=planned.work, verdicts=joined.verdicts, conditions=planned.read)
 
     finished = host.transactions.run(plan)
     return Reply(answers.ImageAnswer(

@@ -1,10 +1,10 @@
-"""A lock that many may share, or one has alone."""
+"""Locks of the engine: one that many share or one has alone, and one by key."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class SharedLock:
@@ -46,4 +46,27 @@ class SharedLock:
         finally:
             with self._changed:
                 self._alone = False
+                self._changed.notify_all()
+
+
+class KeyedLock:
+    """Whoever holds a key holds it alone; several keys are had at once or not at all."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held: set[str] = set()
+
+    @contextlib.contextmanager
+    def held(self, keys: Iterable[str], patience: float) -> Iterator[None]:
+        """Hold ``keys``; TimeoutError when they are not to be had in ``patience`` seconds."""
+        mine = frozenset(keys)
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._held & mine, patience):
+                raise TimeoutError
+            self._held |= mine
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= mine
                 self._changed.notify_all()
