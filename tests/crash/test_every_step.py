@@ -85,7 +85,9 @@ def test_a_crash_at_any_step_is_as_if_the_act_had_not_been_or_had_been(world: Wo
     for fatal in world.chosen[name]:
         told = world.stage.live(do="play", scene=name, fatal=fatal, standing=standing)
         stands = _assert_before_or_after(world, SCENES[name], fatal, told)
-        standing = told.about("ready")["since"] if stands == world.played[name].before else None
+        # One that ended again and again would be restarted later and later (vordr.model.restart).
+        stays = stands == world.played[name].before and not SCENES[name].has_sequel
+        standing = told.about("ready")["since"] if stays else None
 
 
 def _assert_before_or_after(world: World, scene: Scene, fatal: Fatal, told: Told) -> Declared:

@@ -73,6 +73,16 @@ def test_whoever_is_killed_meanwhile_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_new_file_has_one_name_only_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever is killed between two names leaves the first."""
+    monkeypatch.setattr(outfile.os, "rename", lambda *names: pytest.fail("it had another name before"))
+    with whole_or_absent(tmp_path / "made") as file:
+        file.write(b"new")
+    assert os.listdir(tmp_path) == ["made"] and (tmp_path / "made").read_bytes() == b"new"
+
+
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EISDIR])
 def test_a_file_system_without_nameless_files_is_written_beside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -331,6 +333,69 @@ def test_of_what_could_only_half_be_emptied_no_undo_is_promised(whole: Whole) ->
     whole.paths.layer(DIFF).rmdir()
     whole.call("trash_empty", all=True)
     assert lying(whole) == []
+
+
+def stubborn(monkeypatch: pytest.MonkeyPatch, *idents: str) -> None:
+    """Have the folders of these containers not go."""
+    remove = shutil.rmtree
+
+    def rmtree(folder: Path, **how: Any) -> None:
+        if any(folder.name.endswith(ident) for ident in idents):
+            raise OSError(errno.EPERM, "Operation not permitted", str(folder / "gen"))
+        remove(folder, **how)
+
+    monkeypatch.setattr("vordr.actors.emptying.shutil.rmtree", rmtree)
+
+
+def test_what_does_not_go_is_told_when_the_rest_is_gone(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, other = removed(whole), removed(whole, "other")
+    image = stocked(whole)
+    whole.call("remove_image", image="one")
+    folders = files_of(whole, web), files_of(whole, other)
+    with monkeypatch.context() as patch:
+        stubborn(patch, web.id)
+        with pytest.raises(StateError, match=f"of {web.id[:12]}: Operation not permitted: .*/gen$") as told:
+            whole.call("trash_empty", all=True)
+    assert told.value.details["left"] == [web.id]
+    assert lying(whole) == ["web"] and held(whole, image) == {False}
+    assert not folders[1].exists() and not folders[0].exists(), "what is half gone lies elsewhere"
+    assert whole.journal.get(f"trash/{other.id}") is None
+    assert web.id in {ident for _, ident in whole.journal.scan("ranges/")}, "its files have its range still"
+    with pytest.raises(UndoExpired, match="web is half deleted"):
+        whole.call("trash_restore", item="web")
+    with pytest.raises(UndoExpired, match="left the trash"):
+        whole.call("undo", container="web")
+    whole.call("trash_empty", items=("web",))
+    assert lying(whole) == [] and list(whole.paths.trash.iterdir()) == []
+
+
+def test_when_nothing_goes_the_act_has_not_happened(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    web, other = removed(whole), removed(whole, "other")
+    for one in (web, other):
+        files_of(whole, one)
+    stubborn(monkeypatch, web.id, other.id)
+    with pytest.raises(StateError, match=r"and 1 more items"):
+        whole.call("trash_empty", all=True)
+    assert whole.last().status == "aborted" and lying(whole) == ["other", "web"]
+
+
+def test_a_beginning_of_several_ids_deletes_none_of_them(whole: Whole) -> None:
+    for number in range(40):
+        removed(whole, f"web{number}")
+    firsts = [item.id[:2] for item in whole.call("trash").items]
+    shared = next(first for first in firsts if firsts.count(first) > 1)
+    with pytest.raises(UsageError, match=f"{shared} is the beginning of . ids in the trash"):
+        whole.call("trash_empty", items=(shared,))
+    assert len(lying(whole)) == 40
+
+
+def test_an_image_in_the_trash_is_no_container_to_undo(whole: Whole) -> None:
+    stocked(whole)
+    whole.call("remove_image", image="one")
+    with pytest.raises(ContainerNotFound, match="one:latest is an image"):
+        whole.call("undo", container="one")
 
 
 def test_a_sealed_layer_goes_though_the_image_came_back_without_its_seal(whole: Whole) -> None:

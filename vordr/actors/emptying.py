@@ -9,9 +9,12 @@ was begun. No image may come in meanwhile: it would rely on a blob that is found
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from vordr.formats.typed import convert
@@ -26,6 +29,7 @@ from vordr.model.steps import range_key
 
 CONTAINERS: Final = "trash/containers"
 IMAGES: Final = "trash/images"
+_MOST_TOLD: Final = 20
 _deleting: Final = threading.Lock()
 """Where the one who asked was interrupted, the step is settled while its work goes on: one by one."""
 
@@ -35,15 +39,23 @@ def step(subject: str, idents: Sequence[str]) -> Step:
     return Step(subject=subject, operation="empty", args={"items": list(idents)})
 
 
+@dataclass(frozen=True)
+class Emptied:
+    """What went, by id, and what did not, with the reason in words."""
+
+    gone: tuple[str, ...]
+    left: Mapping[str, str]
+
+
 class Emptier(Protocol):
     """How the trash of one kind is emptied."""
 
-    def empty(self, args: Mapping[str, Any]) -> None:
-        """Delete what the trash has of the items; done already, or half of it, is fine. Raises StateError
-        when something of it does not go; what is left is found by the next try."""
+    def empty(self, args: Mapping[str, Any]) -> Emptied:
+        """Delete what the trash has of the items; done already, or half of it, is fine. Of what does not go,
+        the rest is found by the next try, and nothing brings it back."""
         ...
 
-    def writes(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    def writes(self, gone: Sequence[str]) -> Mapping[str, Any]:
         """What the projection loses with it."""
         ...
 
@@ -58,27 +70,28 @@ class _Containers:
         self.paths = paths
         self.journal = journal
 
-    def empty(self, args: Mapping[str, Any]) -> None:
+    def empty(self, args: Mapping[str, Any]) -> Emptied:
         with _deleting:
-            for ident in args["items"]:
-                try:
-                    shutil.rmtree(self.paths.trashed(ident))
-                except FileNotFoundError:
-                    pass
-                except OSError as error:
-                    raise _left(ident[:12], error) from error
-                SecretStore(self.paths).delete(ident)
+            return _one_by_one(args["items"], self._delete)
 
-    def writes(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        gone: dict[str, Any] = {}
-        for ident in args["items"]:
+    def _delete(self, ident: str) -> None:
+        begun = half_gone(self.paths, ident)
+        with contextlib.suppress(FileNotFoundError):
+            self.paths.trashed(ident).rename(begun)  # in one: a restore finds it whole or not there
+        SecretStore(self.paths).delete(ident)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(begun)
+
+    def writes(self, gone: Sequence[str]) -> Mapping[str, Any]:
+        lost: dict[str, Any] = {}
+        for ident in gone:
             item = _item(self.journal, ident)
-            gone[trash_key(ident)] = None
+            lost[trash_key(ident)] = None
             if item is not None and item.container is not None and item.container.ids is not None:
                 key = range_key(item.container.ids)
                 if self.journal.get(key) == ident:
-                    gone[key] = None
-        return gone
+                    lost[key] = None
+        return lost
 
 
 class _Images:
@@ -87,23 +100,26 @@ class _Images:
         self.journal = journal
         self.store = ImageStore(paths)
 
-    def empty(self, args: Mapping[str, Any]) -> None:
+    def empty(self, args: Mapping[str, Any]) -> Emptied:
         with _deleting:
-            items = [item for ident in args["items"] if (item := _item(self.journal, ident)) is not None]
-            goes = [item.image for item in items if item.image is not None]
-            stays = self._staying({image.manifest for image in goes})
+            items = {ident: _item(self.journal, ident) for ident in args["items"]}
+            goes = {ident: item.image for ident, item in items.items() if item is not None}
+            stays = self._staying({image.manifest for image in goes.values() if image is not None})
             blobs = {blob for image in stays for blob in _blobs(image)}
             layers = {layer.diff_id for image in stays for layer in image.layers}
-            for image in goes:
-                try:
-                    for blob in _blobs(image):
-                        if blob not in blobs:
-                            self.store.remove(blob)
-                    for layer in image.layers:
-                        if layer.diff_id not in layers:
-                            remove_layer(self.paths, layer.diff_id)
-                except OSError as error:
-                    raise _left(image.manifest[:19], error) from error
+
+            def delete(ident: str) -> None:
+                image = goes.get(ident)
+                if image is None:
+                    return
+                for blob in _blobs(image):
+                    if blob not in blobs:
+                        self.store.remove(blob)
+                for layer in image.layers:
+                    if layer.diff_id not in layers:
+                        remove_layer(self.paths, layer.diff_id)
+
+            return _one_by_one(args["items"], delete)
 
     def _staying(self, goes: set[str]) -> list[ImageState]:
         """Every image of the store, and what else lies in the trash. None is in neither for having moved
@@ -125,8 +141,24 @@ class _Images:
             if item.image is not None and item.id not in goes:
                 yield item.image
 
-    def writes(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {trash_key(ident): None for ident in args["items"]}
+    def writes(self, gone: Sequence[str]) -> Mapping[str, Any]:
+        return {trash_key(ident): None for ident in gone}
+
+
+def half_gone(paths: Paths, ident: str) -> Path:
+    """Where what is left of a container's files lies while they are deleted."""
+    return paths.trashed(f".{ident}")
+
+
+def _one_by_one(idents: Sequence[str], delete: Callable[[str], None]) -> Emptied:
+    """Each, though another does not go."""
+    left: dict[str, str] = {}
+    for ident in idents:
+        try:
+            delete(ident)
+        except OSError as error:
+            left[ident] = f"{error.strerror}: {error.filename}"
+    return Emptied(tuple(ident for ident in idents if ident not in left), left)
 
 
 def _blobs(image: ImageState) -> Iterator[str]:
@@ -144,7 +176,10 @@ def _item(journal: Any, ident: str) -> TrashItem | None:
     return None if found is None else convert(found, TrashItem)
 
 
-def _left(what: str, error: OSError) -> StateError:
+def refusal(left: Mapping[str, str]) -> StateError:
+    """What is said of items that do not go."""
+    ident, why = next(iter(left.items()))
+    more = f" (and {len(left) - 1} more items)" if len(left) > 1 else ""
     return StateError(
-        f"cannot empty the trash of {what}: {error.strerror}",
-        remedy=f"look what keeps {error.filename}, then try again")
+        f"cannot empty the trash of {ident[:19] if ':' in ident else ident[:12]}{more}: {why}",
+        remedy="look what keeps it, then vordr trash empty again", details={"left": list(left)[:_MOST_TOLD]})

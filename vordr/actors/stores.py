@@ -21,7 +21,7 @@ from vordr.formats.typed import convert
 from vordr.model.errors import StaleState, StateError, VordrError
 from vordr.model.image_steps import ImageAdvance, ImageOp, advance_image, image_digest
 from vordr.model.paths import Paths
-from vordr.model.records import Cause, Draft, Kind, Record, image_key, trash_key
+from vordr.model.records import Cause, Draft, Kind, Record, Step, image_key, trash_key
 from vordr.model.state import ImageState, Seal, TrashItem
 
 
@@ -78,7 +78,7 @@ class StoreActor(Actor):
         if request.compensates is not None:
             work = Made  # what is taken back needs no work done again: its files are there still
         elif (emptier := self._emptiers.get(request.step.subject)) is not None:
-            work = partial(_emptied, emptier, request.step.args)
+            work = partial(_emptied, emptier, request.step)
         self.spawn_effect(work, lambda outcome: _Worked(request, reply, outcome))
 
     def _advance(self, request: Perform | Settle, made: Made) -> ImageAdvance | None:
@@ -117,7 +117,8 @@ class StoreActor(Actor):
         result = self._advance(request, made)
         args: dict[str, Any] = {**step_args(request), "writes": {} if result is None else result.writes}
         if (emptier := self._emptiers.get(request.step.subject)) is not None:
-            args["writes"] = emptier.writes(request.step.args)
+            emptied = (made.result or {})[request.step.subject]
+            args["writes"] = emptier.writes(emptied.gone)
         done = Draft(
             args=args, before=None if result is None else result.before,
             after=None if result is None else result.after,
@@ -145,7 +146,7 @@ class StoreActor(Actor):
             return stands
         if (emptier := self._emptiers.get(request.step.subject)) is not None:
             try:
-                made = _emptied(emptier, request.step.args)
+                made = _emptied(emptier, request.step)
             except StateError as left:  # as when it was tried first: it lies there, and holds nothing up
                 self._failed(request, left, Cause.RECOVERY)
                 return None
@@ -171,6 +172,9 @@ class StoreActor(Actor):
             principal=request.principal), {})
 
 
-def _emptied(emptier: emptying.Emptier, args: Mapping[str, Any]) -> Made:
-    emptier.empty(args)
-    return Made()
+def _emptied(emptier: emptying.Emptier, step: Step) -> Made:
+    """Raises StateError when nothing of it goes: then it lies there, and holds nothing up."""
+    found = emptier.empty(step.args)
+    if found.left and not found.gone:
+        raise emptying.refusal(found.left)
+    return Made(result={step.subject: found})

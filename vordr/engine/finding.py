@@ -64,17 +64,23 @@ def find_container(journal: Any, given: str) -> ContainerState:
 
 def find_removed(journal: Any, given: str) -> TrashItem:
     """The trash item that ``given`` names: by id, by name, by another reference to an image, or by the
-    beginning of an id, in this order; the newest of several by name."""
+    beginning of an id, in this order; the newest of several by name. Raises ContainerNotFound, or UsageError
+    when it is the beginning of several ids."""
     if (exact := journal.get(trash_key(given))) is not None:  # the trash may hold ten thousands
         return convert(exact, TrashItem)
     items = [convert(value, TrashItem) for _, value in journal.scan("trash/")]
     image = reference_of(given)
-    matches = [i for i in items if given in (i.id, i.name)] or [
-        i for i in items if i.image is not None and i.name == image] or [
-        i for i in items if len(given) >= 2 and i.id.removeprefix("sha256:").startswith(given)]
-    if not matches:
+    named = [i for i in items if given in (i.id, i.name)] or [
+        i for i in items if i.image is not None and i.name == image]
+    if named:
+        return max(named, key=lambda item: item.removed)
+    begun = [i for i in items if len(given) >= 2 and i.id.removeprefix("sha256:").startswith(given)]
+    if len(begun) > 1:
+        raise UsageError(
+            f"{given} is the beginning of {len(begun)} ids in the trash", remedy="give more of the id")
+    if not begun:
         raise ContainerNotFound(f"nothing in the trash is called {given!r}", remedy="vordr trash ls")
-    return max(matches, key=lambda item: item.removed)
+    return begun[0]
 
 
 def all_images(journal: Any) -> list[ImageState]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -31,10 +32,9 @@ def whole_or_absent(output: Path, mode: int | None = None) -> Iterator[BinaryIO]
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if nameless is not None:
-                # The descriptor is not looked at, but makes it linkat(2), which alone follows the link.
-                os.link(f"/proc/self/fd/{nameless}", aside, src_dir_fd=nameless, follow_symlinks=True)
-        os.rename(aside, output)
+            named = nameless is not None and _name(nameless, output, aside)
+        if not named:
+            os.rename(aside, output)
         durable.sync_folder(output.parent)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -43,6 +43,16 @@ def whole_or_absent(output: Path, mode: int | None = None) -> Iterator[BinaryIO]
                    remedy="name another place for the file") from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _name(nameless: int, output: Path, aside: Path) -> bool:
+    """Give the file its name ``output``; where that is taken it is called ``aside``: then, False."""
+    for place in (output, aside):
+        with contextlib.suppress(FileExistsError):
+            # The descriptor is not looked at, but makes it linkat(2), which alone follows the link.
+            os.link(f"/proc/self/fd/{nameless}", place, src_dir_fd=nameless, follow_symlinks=True)
+            return place is output
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(aside))
 
 
 def _nameless(folder: Path) -> int | None:

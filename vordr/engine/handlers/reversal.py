@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vordr.actors.emptying import half_gone
 from vordr.actors.transaction import Finished, Plan
 from vordr.engine import recent
 from vordr.engine.authority import authorise_process
@@ -85,10 +86,14 @@ def _any_container(host: Host, given: str) -> str:
         return find_container(host.journal, given).id
     except ContainerNotFound:
         try:
-            return find_removed(host.journal, given).id
+            item = find_removed(host.journal, given)
         except ContainerNotFound:
             message = f"no container is called {given!r}"
             raise ContainerNotFound(message, details={"container": given}) from None
+        if item.container is None:
+            raise ContainerNotFound(
+                f"{item.name} is an image", remedy=f"vordr undo {item.txn} brings it back")
+        return item.id
 
 
 def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -> Reply:
@@ -195,7 +200,8 @@ def _check_there(host: Host, container: str) -> None:
     """Raises UndoExpired when the container's files, which lay in the trash, are gone."""
     now = container_by_id(host.journal, container)
     standing = now is not None and now.state is not State.REMOVED
-    if not standing and host.journal.get(trash_key(container)) is None:
+    if not standing and (
+            host.journal.get(trash_key(container)) is None or half_gone(host.paths, container).exists()):
         raise UndoExpired(f"container {container[:12]} has left the trash and cannot come back")
 
 

@@ -18,7 +18,14 @@ from vordr.engine.protocol import Reply
 from vordr.formats.typed import convert
 from vordr.images.generations import folder_size
 from vordr.model import answers, arguments
-from vordr.model.errors import ContainerNotFound, ImageInUse, ImageNotFound, SubjectBusy, UsageError
+from vordr.model.errors import (
+    ContainerNotFound,
+    ImageInUse,
+    ImageNotFound,
+    SubjectBusy,
+    UndoExpired,
+    UsageError,
+)
 from vordr.model.lifecycle import Op, State
 from vordr.model.records import Cause, Step, head_key, name_key, trash_key
 from vordr.model.spec import check_name
@@ -56,6 +63,10 @@ def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> R
     if kept is None:
         raise ImageNotFound(
             f"{item.name} is an image", remedy=f"vordr undo {item.txn} brings it back")
+    if emptying.half_gone(host.paths, item.id).exists():
+        raise UndoExpired(
+            f"{item.name} is half deleted, and cannot come back",
+            remedy=f"vordr trash empty {item.id[:12]} (deletes the rest)")
     name = args.name or item.name
     check_name(name)
     if host.journal.get(name_key(name)) is not None:
@@ -91,25 +102,37 @@ def trash_empty(host: Host, call: Call, args: arguments.TrashEmptyArgs) -> Reply
     """As many acts as it takes, each of at most a thousand items: a record of the journal has an end.
 
     An image on which a container counts (one that came back from the trash after it) stays: named, it is
-    refused.
+    refused. What cannot be deleted stays too, and is told when the rest is gone.
     """
     if args.items and args.all:
         raise UsageError("give items or --all, not both")
     chosen = _named(host, args.items) if args.items else _lying(host, None if args.all else host.now_us())
-    entries: list[answers.TrashEntry] = []
+    entries = [_entry(host, item) for item in chosen]
     finished: Finished | None = None
-    for gone in _portions(chosen):
-        told = [_entry(host, item) for item in gone]
-        finished = _empty(host, gone, call.caller.principal, Cause.ACT)
-        entries += told
+    left: dict[str, str] = {}
+    for portion in _portions(chosen):
+        finished = _empty(host, portion, call.caller.principal, Cause.ACT)
+        left |= _left(finished)
+    if left:
+        raise emptying.refusal(left)
     return Reply(answers.TrashEmptiedAnswer(
         items=tuple(entries), receipt=None if finished is None else receipt(finished)))
 
 
 def empty_expired(host: Host) -> None:
-    """Empty the trash of what is past its deadline, as acts of the engine's own. Raises as an act does."""
-    for gone in _portions(_lying(host, host.now_us())):
-        _empty(host, gone, "policy", Cause.POLICY)
+    """Empty the trash of what is past its deadline, as acts of the engine's own. Raises as an act does, and
+    StateError when something does not go."""
+    left: dict[str, str] = {}
+    for portion in _portions(_lying(host, host.now_us())):
+        left |= _left(_empty(host, portion, "policy", Cause.POLICY))
+    if left:
+        raise emptying.refusal(left)
+
+
+def _left(finished: Finished) -> dict[str, str]:
+    """What did not go, with the reason."""
+    return {ident: why for subject in (emptying.CONTAINERS, emptying.IMAGES) if subject in finished.results
+            for ident, why in finished.results[subject].left.items()}
 
 
 def _portions(items: Sequence[TrashItem]) -> Iterator[Sequence[TrashItem]]:
