@@ -146,6 +146,10 @@ def _one(folder: Path, fault: Fault, nth: int, act: Act) -> bool:
         whole.close()
         shutil.rmtree(folder)
         return False
+    if error is not None and not isinstance(error, JournalStopped):
+        _refused_without_a_trace(whole, act, error, before)
+        shutil.rmtree(folder)
+        return True
     assert isinstance(error, JournalStopped), repr(error)
     assert whole.engine.failed.wait(PATIENCE)
     last = whole.journal.last()
@@ -161,6 +165,16 @@ def _one(folder: Path, fault: Fault, nth: int, act: Act) -> bool:
         _start_again(folder, whole, act, last, lost)
     shutil.rmtree(folder)
     return True
+
+
+def _refused_without_a_trace(whole: Whole, act: Act, error: VordrError, before: tuple[int, bytes]) -> None:
+    """A file beside the journal failed, before anything was begun: the same act goes through afterwards."""
+    assert "Input/output error" in error.message, repr(error)
+    assert whole.journal.last() == before and not whole.engine.failed.is_set()
+    DISK.disarm()
+    act.act(whole)
+    whole.check()
+    whole.close()
 
 
 def _start_again(folder: Path, whole: Whole, act: Act, last: tuple[int, bytes], lost: bool) -> None:
