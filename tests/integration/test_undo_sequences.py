@@ -183,6 +183,7 @@ class Real:
 
     def service_is_killed(self) -> str:
         self.world.kill_service(keeper=False)
+        self.world.vordr("ps")  # its keeper gives up after some: then whoever asks starts another
 
         def back() -> bool:
             with contextlib.suppress(ServiceUnreachable):

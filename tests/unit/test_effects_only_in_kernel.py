@@ -33,6 +33,7 @@ STORES = {
     "images.seal.remake": {"engine/aftermath.py"},
     "images.seal.remove_layer": {"actors/emptying.py"},
     "images.transport.pull": {"engine/intake.py"},
+    "images.tree.delete": {"actors/emptying.py", "engine/sweeping.py"},
 }
 # Methods of the runtime's driver: called on anything that is called a driver.
 DRIVING = {"start", "kill", "pause", "resume", "delete", "forget"}

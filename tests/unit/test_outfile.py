@@ -73,6 +73,27 @@ def test_whoever_is_killed_meanwhile_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("length", [255, 256])
+def test_a_name_may_be_as_long_as_can_be_and_no_longer(folder: Path, length: int) -> None:
+    place = folder / ("n" * length)
+    if length > 255:
+        with pytest.raises(UsageError, match="cannot be written: File name too long"), whole_or_absent(place):
+            pass
+        assert os.listdir(folder) == []
+        return
+    for content in (b"one", b"another"):
+        with whole_or_absent(place) as file:
+            file.write(content)
+    assert os.listdir(folder) == [place.name] and place.read_bytes() == b"another"
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(folder: Path) -> None:
+    (folder / "file").write_text("")
+    with pytest.raises(UsageError, match="file/made: cannot be written: Not a directory"), \
+            whole_or_absent(folder / "file" / "made"):
+        pass
+
+
 def test_a_new_file_has_one_name_only_from_the_beginning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +10,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from trash_stock import DIFF, files_of, held, lying, removed, stocked
 from whole_engine import (
     IMAGE,
-    LAYER_TYPE,
     Doom,
     Whole,
     eventually,
-    image_of,
     import_by,
     planted,
     standing_clock,
@@ -35,7 +32,6 @@ from vordr.model.errors import (
     ContainerNotFound,
     ImageInUse,
     PolicyDenied,
-    StateError,
     SubjectBusy,
     UndoExpired,
     UsageError,
@@ -43,11 +39,9 @@ from vordr.model.errors import (
 )
 from vordr.model.operations import Scope
 from vordr.model.records import Cause
-from vordr.model.state import ContainerState, ImageState, Layer, Seal
 from vordr.service import server
 
 DAY = 86_400.0
-DIFF = sha256_digest(b"diff")
 
 
 @pytest.fixture
@@ -58,45 +52,6 @@ def whole(memory_path: Path) -> Iterator[Whole]:
         made.check()
     finally:
         made.close()
-
-
-def removed(whole: Whole, name: str = "web") -> ContainerState:
-    container = whole.run(name)
-    whole.do("remove", name, force=True)
-    return container
-
-
-def lying(whole: Whole) -> list[str]:
-    return sorted(item.name for item in whole.call("trash").items)
-
-
-def files_of(whole: Whole, container: ContainerState) -> Path:
-    """As the real world leaves them in the trash: the fake one has no folders."""
-    folder = whole.paths.trashed(container.id)
-    (folder / "gen" / "1").mkdir(parents=True)
-    (folder / "gen" / "1" / "note").write_text("precious")
-    return folder
-
-
-def stocked(whole: Whole, name: str = "one") -> ImageState:
-    """An image whose blobs and sealed layer are in the store; all have the same layer."""
-    manifest, config, image = image_of(
-        f"docker.io/library/{name}:latest", [Layer(DIFF, sha256_digest(b"strata"), 6, LAYER_TYPE)],
-        Labels={"name": name})
-    for digest, content in ((image.manifest, manifest), (image.config_digest, config)):
-        whole.host.store.add_bytes(content, digest)
-    whole.host.store.add_bytes(b"strata", image.layers[0].blob)
-    whole.paths.layers.mkdir(exist_ok=True)
-    whole.paths.layer(DIFF).write_bytes(b"sealed")
-    seal = Seal(diff_id=DIFF, sha256="0", size=6, stamp="")
-    import_by(whole, image, lambda: Made(seals=(seal,)))
-    return image
-
-
-def held(whole: Whole, image: ImageState) -> set[bool]:
-    """Whether the store has what the image is made of."""
-    blobs = (image.manifest, image.config_digest, image.layers[0].blob)
-    return {*(whole.host.store.has(blob) for blob in blobs), whole.paths.layer(DIFF).exists()}
 
 
 def test_what_is_named_is_deleted_and_the_rest_can_come_back(whole: Whole) -> None:
@@ -318,77 +273,6 @@ def test_what_comes_back_while_the_trash_is_looked_through_keeps_its_blobs(
     whole.call("trash_empty", items=(one.manifest,))
     assert looks == [] and whole.journal.get(f"images/{two.manifest}") is not None
     assert not whole.host.store.has(one.manifest) and held(whole, two) == {True}
-
-
-def test_of_what_could_only_half_be_emptied_no_undo_is_promised(whole: Whole) -> None:
-    image = stocked(whole)
-    whole.call("remove_image", image="one")
-    whole.paths.layer(DIFF).unlink()
-    whole.paths.layer(DIFF).mkdir()
-    with pytest.raises(StateError, match="cannot empty the trash"):
-        whole.call("trash_empty", all=True)
-    assert not whole.host.store.has(image.manifest) and len(lying(whole)) == 1
-    with pytest.raises(UndoExpired, match="left the trash"):
-        whole.call("undo")
-    whole.paths.layer(DIFF).rmdir()
-    whole.call("trash_empty", all=True)
-    assert lying(whole) == []
-
-
-def stubborn(monkeypatch: pytest.MonkeyPatch, *idents: str) -> None:
-    """Have the folders of these containers not go."""
-    remove = shutil.rmtree
-
-    def rmtree(folder: Path, **how: Any) -> None:
-        if any(folder.name.endswith(ident) for ident in idents):
-            raise OSError(errno.EPERM, "Operation not permitted", str(folder / "gen"))
-        remove(folder, **how)
-
-    monkeypatch.setattr("vordr.actors.emptying.shutil.rmtree", rmtree)
-
-
-def test_what_does_not_go_is_told_when_the_rest_is_gone(
-    whole: Whole, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    web, other = removed(whole), removed(whole, "other")
-    image = stocked(whole)
-    whole.call("remove_image", image="one")
-    folders = files_of(whole, web), files_of(whole, other)
-    with monkeypatch.context() as patch:
-        stubborn(patch, web.id)
-        with pytest.raises(StateError, match=f"of {web.id[:12]}: Operation not permitted: .*/gen$") as told:
-            whole.call("trash_empty", all=True)
-    assert told.value.details["left"] == [web.id]
-    assert lying(whole) == ["web"] and held(whole, image) == {False}
-    assert not folders[1].exists() and not folders[0].exists(), "what is half gone lies elsewhere"
-    assert whole.journal.get(f"trash/{other.id}") is None
-    assert web.id in {ident for _, ident in whole.journal.scan("ranges/")}, "its files have its range still"
-    with pytest.raises(UndoExpired, match="web is half deleted"):
-        whole.call("trash_restore", item="web")
-    with pytest.raises(UndoExpired, match="left the trash"):
-        whole.call("undo", container="web")
-    whole.call("trash_empty", items=("web",))
-    assert lying(whole) == [] and list(whole.paths.trash.iterdir()) == []
-
-
-def test_when_nothing_goes_the_act_has_not_happened(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
-    web, other = removed(whole), removed(whole, "other")
-    for one in (web, other):
-        files_of(whole, one)
-    stubborn(monkeypatch, web.id, other.id)
-    with pytest.raises(StateError, match=r"and 1 more items"):
-        whole.call("trash_empty", all=True)
-    assert whole.last().status == "aborted" and lying(whole) == ["other", "web"]
-
-
-def test_a_beginning_of_several_ids_deletes_none_of_them(whole: Whole) -> None:
-    for number in range(40):
-        removed(whole, f"web{number}")
-    firsts = [item.id[:2] for item in whole.call("trash").items]
-    shared = next(first for first in firsts if firsts.count(first) > 1)
-    with pytest.raises(UsageError, match=f"{shared} is the beginning of . ids in the trash"):
-        whole.call("trash_empty", items=(shared,))
-    assert len(lying(whole)) == 40
 
 
 def test_an_image_in_the_trash_is_no_container_to_undo(whole: Whole) -> None:

@@ -43,6 +43,7 @@ def trust_act(whole: Whole) -> Act:
 def crash_copy(whole: Whole, name: str) -> Callable[[], None]:
     """What takes a copy of the root folder, as a crash at that moment would leave it."""
     def take() -> None:
+        whole.journal._store.anchor()  # no head is written while files are copied
         shutil.copytree(whole.paths.root, whole.paths.root.with_name(name),
                         ignore=shutil.ignore_patterns("LOCK", "lock", "run"))
 

@@ -10,7 +10,6 @@ was begun. No image may come in meanwhile: it would rely on a blob that is found
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from vordr.formats.typed import convert
+from vordr.images import tree
 from vordr.images.seal import remove_layer
 from vordr.images.store import ImageStore
 from vordr.journal.secrets import SecretStore
-from vordr.model.errors import StateError
+from vordr.model.errors import StateError, VordrError
 from vordr.model.paths import Paths
 from vordr.model.records import Kind, Step, trash_key
 from vordr.model.state import ImageState, TrashItem
@@ -29,7 +29,7 @@ from vordr.model.steps import range_key
 
 CONTAINERS: Final = "trash/containers"
 IMAGES: Final = "trash/images"
-_MOST_TOLD: Final = 20
+MOST_TOLD: Final = 20
 _deleting: Final = threading.Lock()
 """Where the one who asked was interrupted, the step is settled while its work goes on: one by one."""
 
@@ -79,8 +79,7 @@ class _Containers:
         with contextlib.suppress(FileNotFoundError):
             self.paths.trashed(ident).rename(begun)  # in one: a restore finds it whole or not there
         SecretStore(self.paths).delete(ident)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(begun)
+        tree.delete(begun)
 
     def writes(self, gone: Sequence[str]) -> Mapping[str, Any]:
         lost: dict[str, Any] = {}
@@ -102,24 +101,26 @@ class _Images:
 
     def empty(self, args: Mapping[str, Any]) -> Emptied:
         with _deleting:
-            items = {ident: _item(self.journal, ident) for ident in args["items"]}
-            goes = {ident: item.image for ident, item in items.items() if item is not None}
-            stays = self._staying({image.manifest for image in goes.values() if image is not None})
-            blobs = {blob for image in stays for blob in _blobs(image)}
+            # Without its manifest nothing brings an image back; one that keeps it keeps all that it needs.
+            blobs = {blob for image in self._staying(set(args["items"])) for blob in _blobs(image)}
+            begun = _one_by_one(args["items"], lambda ident: ident in blobs or self.store.remove(ident))
+            stays = self._staying(set(begun.gone))
+            blobs |= {blob for image in stays for blob in _blobs(image)}
             layers = {layer.diff_id for image in stays for layer in image.layers}
 
             def delete(ident: str) -> None:
-                image = goes.get(ident)
-                if image is None:
+                item = _item(self.journal, ident)
+                if item is None or item.image is None:
                     return
-                for blob in _blobs(image):
+                for blob in _blobs(item.image):
                     if blob not in blobs:
                         self.store.remove(blob)
-                for layer in image.layers:
+                for layer in item.image.layers:
                     if layer.diff_id not in layers:
                         remove_layer(self.paths, layer.diff_id)
 
-            return _one_by_one(args["items"], delete)
+            ended = _one_by_one(begun.gone, delete)
+            return Emptied(ended.gone, {**begun.left, **ended.left})
 
     def _staying(self, goes: set[str]) -> list[ImageState]:
         """Every image of the store, and what else lies in the trash. None is in neither for having moved
@@ -150,22 +151,19 @@ def half_gone(paths: Paths, ident: str) -> Path:
     return paths.trashed(f".{ident}")
 
 
-def _one_by_one(idents: Sequence[str], delete: Callable[[str], None]) -> Emptied:
+def _one_by_one(idents: Sequence[str], delete: Callable[[str], object]) -> Emptied:
     """Each, though another does not go."""
     left: dict[str, str] = {}
     for ident in idents:
         try:
             delete(ident)
-        except OSError as error:
-            left[ident] = f"{error.strerror}: {error.filename}"
+        except (OSError, VordrError) as error:
+            left[ident] = str(error).encode(errors="backslashreplace").decode()
     return Emptied(tuple(ident for ident in idents if ident not in left), left)
 
 
 def _blobs(image: ImageState) -> Iterator[str]:
-    """Digests of all that the store has of an image. Its bundle is small, and an undo may name it still.
-
-    The manifest goes first: without it, nothing brings the image back that is half gone.
-    """
+    """Digests of all that the store has of an image. Its bundle is small, and an undo may name it still."""
     yield image.manifest
     yield image.config_digest
     yield from (layer.blob for layer in image.layers)
@@ -179,7 +177,9 @@ def _item(journal: Any, ident: str) -> TrashItem | None:
 def refusal(left: Mapping[str, str]) -> StateError:
     """What is said of items that do not go."""
     ident, why = next(iter(left.items()))
-    more = f" (and {len(left) - 1} more items)" if len(left) > 1 else ""
+    short = ident[:19] if ":" in ident else ident[:12]
+    more = f" (and of {len(left) - 1} more)" if len(left) > 1 else ""
     return StateError(
-        f"cannot empty the trash of {ident[:19] if ':' in ident else ident[:12]}{more}: {why}",
-        remedy="look what keeps it, then vordr trash empty again", details={"left": list(left)[:_MOST_TOLD]})
+        f"cannot empty the trash of {short}{more}: {why}",
+        remedy=f"look what keeps it, then vordr trash empty {short}",
+        details={"left": list(left)[:MOST_TOLD]})

@@ -145,12 +145,8 @@ class StoreActor(Actor):
         if stands is not None or not is_open(self.journal, request):
             return stands
         if (emptier := self._emptiers.get(request.step.subject)) is not None:
-            try:
-                made = _emptied(emptier, request.step)
-            except StateError as left:  # as when it was tried first: it lies there, and holds nothing up
-                self._failed(request, left, Cause.RECOVERY)
-                return None
-            return Performed(self._done(request, made, Cause.RECOVERY))
+            made = _emptied(emptier, request.step)
+            return Performed(self._done(request, made, Cause.RECOVERY), dict(made.result or {}))
         digest = request.step.args.get("digest")
         if request.step.subject == trusting.SUBJECT and digest and trusting.stands(self.paths, digest):
             return Performed(self._done(request, Made(), Cause.RECOVERY))
@@ -173,8 +169,5 @@ class StoreActor(Actor):
 
 
 def _emptied(emptier: emptying.Emptier, step: Step) -> Made:
-    """Raises StateError when nothing of it goes: then it lies there, and holds nothing up."""
-    found = emptier.empty(step.args)
-    if found.left and not found.gone:
-        raise emptying.refusal(found.left)
-    return Made(result={step.subject: found})
+    """What does not go lies there still, and holds nothing up."""
+    return Made(result={step.subject: emptier.empty(step.args)})

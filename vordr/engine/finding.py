@@ -74,7 +74,8 @@ def find_removed(journal: Any, given: str) -> TrashItem:
         i for i in items if i.image is not None and i.name == image]
     if named:
         return max(named, key=lambda item: item.removed)
-    begun = [i for i in items if len(given) >= 2 and i.id.removeprefix("sha256:").startswith(given)]
+    bare = given.removeprefix("sha256:")
+    begun = [i for i in items if len(bare) >= 2 and i.id.removeprefix("sha256:").startswith(bare)]
     if len(begun) > 1:
         raise UsageError(
             f"{given} is the beginning of {len(begun)} ids in the trash", remedy="give more of the id")

@@ -35,13 +35,14 @@ def tell(call: Call, gathered: Gathered) -> None:
         call.progress(f"beside the image: {note}", 0, None)
 
 
-def join(host: Host, call: Call, image: ImageState, gathered: Gathered) -> Joined:
-    """How ``image`` comes into the store with what was gathered.
+def join(
+    host: Host, call: Call, image: ImageState, known: ImageState | None, gathered: Gathered
+) -> Joined:
+    """How ``image`` comes into the store with what was gathered. ``known`` is what the store has of it.
 
     A bundle is taken only by an image that has none, and only if the image may start by it now; evidence is
     added to what is there. Asked again when the world moved before the begin.
     """
-    known = host.library.known(image.manifest)
     before = image if known is None else known
     names = beside.names_of(before, *image.names)
     old = beside.read(host.paths, before).pieces

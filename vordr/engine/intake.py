@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from vordr.actors.transaction import Finished, Plan
 from vordr.engine import beside, gathering
 from vordr.engine.finding import full_name
@@ -16,14 +18,19 @@ def bring_in(host: Host, call: Call, incoming: Incoming, summary: str) -> Finish
     """Perform the steps of an incoming image, if there are any."""
     def plan() -> Plan:
         planned = incoming.steps()
+        if not planned.steps:
+            raise _AsItIs
         verdicts = {} if incoming.judge is None else {incoming.image.manifest: incoming.judge()}
         return Plan("import", summary, planned.steps, call.caller.principal, payload=planned.work,
                     verdicts=verdicts, conditions=planned.read)
 
-    if not incoming.steps().steps:
-        return None
-    with host.library.naming(incoming.image.names):
-        return host.transactions.run(plan) if incoming.steps().steps else None
+    with contextlib.suppress(_AsItIs), host.library.naming(incoming.image.names):
+        return host.transactions.run(plan)
+    return None
+
+
+class _AsItIs(Exception):
+    """The store has the image as it comes."""
 
 
 def pull_image(host: Host, call: Call, given: str, *, insecure: bool = False) -> tuple[str, Finished]:
@@ -45,7 +52,7 @@ def _pulled(host: Host, call: Call, given: str, insecure: bool) -> tuple[str, Fi
     gathering.tell(call, gathered)
 
     def plan() -> Plan:
-        joined = gathering.join(host, call, image, gathered)
+        joined = gathering.join(host, call, image, host.library.known(manifest), gathered)
         planned = joined.planned
         return Plan("pull", f"pull {wanted.familiar()}", planned.steps, call.caller.principal,
                     payload=planned.work, verdicts=joined.verdicts, conditions=planned.read)

@@ -202,12 +202,13 @@ class Library:
     def naming(self, names: Iterable[str]) -> Iterator[None]:
         """Held by an act that gives an image ``names``, from its plan to its commit: two that had one name
         to give would each find it free. Raises SubjectBusy when another act gives one of them for long."""
-        try:
-            with self._naming.held(names, PATIENCE):
-                yield
-        except TimeoutError:
-            raise SubjectBusy(
-                f"another act gives an image a name of {', '.join(names)}", remedy="try again") from None
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._naming.held(names, PATIENCE))
+            except TimeoutError:
+                raise SubjectBusy(
+                    f"another act gives an image a name of {', '.join(names)}", remedy="try again") from None
+            yield
 
     def import_steps(self, image: ImageState, work: Work) -> Planned:
         """Steps that bring ``image`` in, taking its names from those that have them, and their work."""

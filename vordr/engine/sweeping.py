@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from typing import Any, Final
 
+from vordr.images import tree
 from vordr.model.paths import Paths
 from vordr.model.records import container_key, trash_key
 
@@ -21,7 +21,8 @@ def sweep(paths: Paths, journal: Any) -> None:
     """
     for pattern in _ASIDE:
         for folder in paths.root.glob(pattern):
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                tree.delete(folder)
     for file in paths.secrets.glob("*.json*"):
         container = file.name.partition(".")[0]
         known = file.suffix == ".json" and any(

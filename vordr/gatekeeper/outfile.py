@@ -23,7 +23,7 @@ def whole_or_absent(output: Path, mode: int | None = None) -> Iterator[BinaryIO]
 
     Raises LayerSpaceExhausted, UsageError: it cannot be written.
     """
-    aside = output.with_name(f".{output.name}.{secrets.token_hex(6)}")
+    aside = output.with_name(f".{secrets.token_hex(6)}")  # short: the name itself may be as long as can be
     try:
         nameless = _nameless(output.parent)
         with aside.open("xb") if nameless is None else open(nameless, "wb") as file:
@@ -42,7 +42,8 @@ def whole_or_absent(output: Path, mode: int | None = None) -> Iterator[BinaryIO]
         raise kind(f"{output}: cannot be written: {error.strerror}",
                    remedy="name another place for the file") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def _name(nameless: int, output: Path, aside: Path) -> bool:

@@ -222,7 +222,8 @@ def _let_others_sign(args: arguments.AdoptArgs) -> str:
         return f"vordr sign {shlex.quote(args.bundle)} (by each who must sign), then adopt by it again"
     name = () if args.name is None else ("--name", args.name)
     draft = shlex.join(("vordr", "adopt", "--draft", "FILE", *name, args.image))
-    return f"{draft} (then 'vordr sign FILE' by each who must sign, and 'vordr adopt --bundle FILE')"
+    then = shlex.join(("vordr", "adopt", "--bundle", "FILE", args.name or args.image))
+    return f"{draft} (then 'vordr sign FILE' by each who must sign, and '{then}')"
 
 
 def _bundle(

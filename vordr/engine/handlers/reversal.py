@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vordr.actors.emptying import half_gone
-from vordr.actors.transaction import Finished, Plan
+from vordr.actors.transaction import Check, Finished, Plan
 from vordr.engine import recent
 from vordr.engine.authority import authorise_process
 from vordr.engine.finding import (
+    all_images,
     container_by_id,
     find_container,
     find_removed,
     names_in_use,
 )
+from vordr.engine.handlers.trash import half_deleted
 from vordr.engine.host import Call, Host, receipt
 from vordr.engine.judging import check_network
 from vordr.engine.protocol import Reply
@@ -106,7 +109,10 @@ def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -
     def make() -> Plan:
         nonlocal plan
         seen = host.journal.last()[0]
+        held = _image_names(plan)
         plan = planned()
+        if not _image_names(plan) <= held:
+            raise _OtherNames
         _authorise(host, call, plan)
         _check_possible(host, plan)
         told = " and ".join(a.summary for a in plan.origins) or ", ".join(a.summary for a in plan.acts)
@@ -121,7 +127,7 @@ def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -
         partial.extend(_compare(host, plan))
         return {"partial": partial} if partial else {}
 
-    finished = host.transactions.run(make, check=check)
+    finished = _holding_names(host, lambda: plan, make, check)
     if partial:
         raise UndoPartial(
             f"the {act} ran, but {len(partial)} of {len(plan.targets)} subjects are not as they were",
@@ -156,6 +162,46 @@ def _check_own(call: Call, plan: UndoPlan, step: Step) -> None:
                 remedy="ask an administrator of this host (uid 0)")
 
 
+class _OtherNames(Exception):
+    """What is undone has become something else, that gives images names which are not held."""
+
+
+def _holding_names(
+    host: Host, planned: Callable[[], UndoPlan], make: Callable[[], Plan], check: Check
+) -> Finished:
+    """Run while no other act gives an image one of the names that the plan gives back."""
+    while True:
+        with contextlib.suppress(_OtherNames), host.library.naming(sorted(_image_names(planned()))):
+            return host.transactions.run(make, check=check)
+
+
+def _image_names(plan: UndoPlan) -> set[str]:
+    """The names that images get by the plan."""
+    return {name for step in plan.steps if step.subject.startswith("image/")
+            for name in step.args.get("names", ())}
+
+
+def _check_image_names(host: Host, plan: UndoPlan) -> None:
+    """Refuse a name for an image that is another's when all is done. Raises UndoBlocked."""
+    held = {image.manifest: set(image.names) for image in all_images(host.journal)}
+    given = set()
+    for step in plan.steps:
+        kind, _, manifest = step.subject.partition("/")
+        if kind == "image" and step.operation == ImageOp.UNIMPORT:
+            held.pop(manifest, None)
+        elif kind == "image" and "names" in step.args:
+            held[manifest] = set(step.args["names"])
+            given.add(manifest)
+    for manifest in given & held.keys():
+        for other, names in held.items():
+            taken = sorted(held[manifest] & names)
+            if other != manifest and taken:
+                raise UndoBlocked(
+                    f"cannot undo: the name {taken[0]} is held by image {other[:19]}",
+                    remedy=f"vordr rmi {taken[0]}, then undo again",
+                    details={"name": taken[0], "holder": other})
+
+
 def _heads(host: Host, plan: UndoPlan, seen: int) -> dict[str, Any]:
     """That nothing has touched what the undo is about since the plan was begun, at record ``seen``.
 
@@ -172,6 +218,7 @@ def _heads(host: Host, plan: UndoPlan, seen: int) -> dict[str, Any]:
 
 def _check_possible(host: Host, plan: UndoPlan) -> None:
     """Refuse before the begin what can be known to fail: taken names, emptied trash."""
+    _check_image_names(host, plan)
     names = names_in_use(host.journal)
     released = {name for step in plan.steps if step.operation in (Op.UNCREATE, Op.REMOVE)
                 for name, holder in names.items() if step.subject == f"container/{holder}"}
@@ -200,8 +247,11 @@ def _check_there(host: Host, container: str) -> None:
     """Raises UndoExpired when the container's files, which lay in the trash, are gone."""
     now = container_by_id(host.journal, container)
     standing = now is not None and now.state is not State.REMOVED
-    if not standing and (
-            host.journal.get(trash_key(container)) is None or half_gone(host.paths, container).exists()):
+    if standing:
+        return
+    if half_gone(host.paths, container).exists():
+        raise half_deleted(container[:12], container)
+    if host.journal.get(trash_key(container)) is None:
         raise UndoExpired(f"container {container[:12]} has left the trash and cannot come back")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ def _entry(host: Host, item: TrashItem) -> answers.TrashEntry:
 def _size(host: Host, item: TrashItem) -> int:
     if item.image is not None:
         return item.image.size
-    return folder_size(host.paths.trashed(item.id))
+    return folder_size(host.paths.trashed(item.id)) + folder_size(emptying.half_gone(host.paths, item.id))
 
 
 def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> Reply:
@@ -63,10 +63,6 @@ def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> R
     if kept is None:
         raise ImageNotFound(
             f"{item.name} is an image", remedy=f"vordr undo {item.txn} brings it back")
-    if emptying.half_gone(host.paths, item.id).exists():
-        raise UndoExpired(
-            f"{item.name} is half deleted, and cannot come back",
-            remedy=f"vordr trash empty {item.id[:12]} (deletes the rest)")
     name = args.name or item.name
     check_name(name)
     if host.journal.get(name_key(name)) is not None:
@@ -78,6 +74,8 @@ def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> R
         lies = {key: host.journal.get(key) for key in (head_key(subject), trash_key(item.id))}
         if lies[trash_key(item.id)] is None:
             raise ContainerNotFound(f"{item.name} has left the trash", remedy="vordr trash ls")
+        if emptying.half_gone(host.paths, item.id).exists():
+            raise half_deleted(item.name, item.id)
         now = container_by_id(host.journal, item.id)
         last = msgspec.structs.replace(kept, name=name)
         steps: list[Step] = []
@@ -98,6 +96,12 @@ def trash_restore(host: Host, call: Call, args: arguments.TrashRestoreArgs) -> R
     return Reply(answers.ContainerAnswer(container=container, receipt=receipt(finished)))
 
 
+def half_deleted(name: str, ident: str) -> UndoExpired:
+    return UndoExpired(
+        f"{name} is half deleted, and cannot come back",
+        remedy=f"vordr trash empty {ident[:12]} (deletes the rest)")
+
+
 def trash_empty(host: Host, call: Call, args: arguments.TrashEmptyArgs) -> Reply:
     """As many acts as it takes, each of at most a thousand items: a record of the journal has an end.
 
@@ -111,8 +115,8 @@ def trash_empty(host: Host, call: Call, args: arguments.TrashEmptyArgs) -> Reply
     finished: Finished | None = None
     left: dict[str, str] = {}
     for portion in _portions(chosen):
-        finished = _empty(host, portion, call.caller.principal, Cause.ACT)
-        left |= _left(finished)
+        finished, stuck = _empty(host, portion, call.caller.principal, Cause.ACT)
+        left |= stuck
     if left:
         raise emptying.refusal(left)
     return Reply(answers.TrashEmptiedAnswer(
@@ -124,24 +128,31 @@ def empty_expired(host: Host) -> None:
     StateError when something does not go."""
     left: dict[str, str] = {}
     for portion in _portions(_lying(host, host.now_us())):
-        left |= _left(_empty(host, portion, "policy", Cause.POLICY))
+        left |= _empty(host, portion, "policy", Cause.POLICY)[1]
     if left:
         raise emptying.refusal(left)
-
-
-def _left(finished: Finished) -> dict[str, str]:
-    """What did not go, with the reason."""
-    return {ident: why for subject in (emptying.CONTAINERS, emptying.IMAGES) if subject in finished.results
-            for ident, why in finished.results[subject].left.items()}
 
 
 def _portions(items: Sequence[TrashItem]) -> Iterator[Sequence[TrashItem]]:
     return (items[start:start + _MOST] for start in range(0, len(items), _MOST))
 
 
-def _empty(host: Host, gone: Sequence[TrashItem], principal: str, cause: Cause) -> Finished:
-    with _none_coming(host, gone):
-        return host.transactions.run(partial(_emptying, host, gone, principal, cause))
+def _empty(
+    host: Host, portion: Sequence[TrashItem], principal: str, cause: Cause
+) -> tuple[Finished, dict[str, str]]:
+    """Also what of it did not go, with the reason where one is known."""
+    left: list[str] = []
+
+    def look() -> Mapping[str, Any]:
+        left.extend(item.id for item in portion if host.journal.get(trash_key(item.id)) is not None)
+        return {"left": left[:emptying.MOST_TOLD]} if left else {}
+
+    with _none_coming(host, portion):
+        finished = host.transactions.run(partial(_emptying, host, portion, principal, cause), check=look)
+    reasons: dict[str, str] = {}
+    for result in finished.results.values():
+        reasons |= result.left
+    return finished, {ident: reasons.get(ident, "it lies there still") for ident in left}
 
 
 @contextlib.contextmanager
@@ -150,13 +161,14 @@ def _none_coming(host: Host, gone: Sequence[TrashItem]) -> Iterator[None]:
     if all(item.image is None for item in gone):
         yield
         return
-    try:
-        with host.library.coming.alone(_PATIENCE):
-            yield
-    except TimeoutError:
-        raise SubjectBusy(
-            "an image is coming in, and may need a layer of those in the trash",
-            remedy="try again when it is here; vordr trash empty CONTAINER does not wait") from None
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(host.library.coming.alone(_PATIENCE))
+        except TimeoutError:
+            raise SubjectBusy(
+                "an image is coming in, and may need a layer of those in the trash",
+                remedy="try again when it is here; vordr trash empty CONTAINER does not wait") from None
+        yield
 
 
 def _emptying(host: Host, gone: Sequence[TrashItem], principal: str, cause: Cause) -> Plan:

@@ -150,7 +150,7 @@ def gather(host: Host, call: Call, args: arguments.GatherArgs) -> Reply:
 
     def plan() -> Plan:
         now = image_by_digest(host.journal, image.manifest)
-        joined = gathering.join(host, call, now, gathered)
+        joined = gathering.join(host, call, now, now, gathered)
         planned = joined.planned
         if not planned.steps:
             found = len(gathered.pieces) + len(gathered.bundles)
