@@ -183,6 +183,8 @@ def _image_names(plan: UndoPlan) -> set[str]:
 
 def _check_image_names(host: Host, plan: UndoPlan) -> None:
     """Refuse a name for an image that is another's when all is done. Raises UndoBlocked."""
+    if not _image_names(plan):
+        return
     held = {image.manifest: set(image.names) for image in all_images(host.journal)}
     given = set()
     for step in plan.steps:
