@@ -76,6 +76,7 @@ class Mortal:
                 self.perform(engine, call)
         soundness.rest(engine)
         self.tell("ready", engine, since)
+        engine.host.journal._store.anchor()  # no head of what came before is written when the act begins
         self.points.arm(fatal)
         self.perform(engine, scene.act)
         self.say("acted")
