@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from whole_engine import CALLER, Whole, eventually, image_of, import_by, planted, standing_clock
+from whole_engine import CALLER, Whole, eventually, image_of, import_by
 
 from vordr.actors.stores import Made
 from vordr.actors.transaction import Transactions
@@ -20,16 +19,6 @@ from vordr.engine.locks import KeyedLock
 from vordr.gatekeeper.evidence import Kind, Piece
 from vordr.model.errors import ImageNotFound, StaleState, SubjectBusy, UndoBlocked
 from vordr.model.state import ImageState
-
-
-@pytest.fixture
-def whole(memory_path: Path) -> Iterator[Whole]:
-    made = planted(memory_path / "root", clock=standing_clock())
-    try:
-        yield made
-        made.check()
-    finally:
-        made.close()
 
 
 class Slow:

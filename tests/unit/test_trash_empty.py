@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +41,6 @@ from vordr.model.records import Cause
 from vordr.service import server
 
 DAY = 86_400.0
-
-
-@pytest.fixture
-def whole(memory_path: Path) -> Iterator[Whole]:
-    made = planted(memory_path / "root", clock=standing_clock())
-    try:
-        yield made
-        made.check()
-    finally:
-        made.close()
 
 
 def test_what_is_named_is_deleted_and_the_rest_can_come_back(whole: Whole) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trash_stock import DIFF, files_of, held, lying, removed, stocked
-from whole_engine import Whole, planted, standing_clock
+from whole_engine import Whole, planted
 
 from vordr.actors.stores import StoreActor
 from vordr.engine.handlers import trash
@@ -19,16 +18,6 @@ from vordr.images.store import ImageStore
 from vordr.journal.secrets import SecretStore
 from vordr.model.errors import StateError, UndoExpired, UsageError
 from vordr.model.state import ContainerState
-
-
-@pytest.fixture
-def whole(memory_path: Path) -> Iterator[Whole]:
-    made = planted(memory_path / "root", clock=standing_clock())
-    try:
-        yield made
-        made.check()
-    finally:
-        made.close()
 
 
 @pytest.fixture
