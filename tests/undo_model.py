@@ -183,7 +183,7 @@ class Model:
     def taken_back(self, chosen: Sequence[Deed]) -> list[Change]:
         """What taking back ``chosen`` (newest first) changes: every change again, the other way round."""
         changes = [(one, now, was) for deed in chosen for one, was, now in reversed(deed.changes)]
-        for thing in {thing for thing, before, to in changes if isinstance(before, Box) and to is None}:
+        for thing in dict.fromkeys(one for one, was, to in changes if isinstance(was, Box) and to is None):
             mine = [change for change in changes if change[0] == thing]
             first = next(at for at, (_, _, to) in enumerate([(thing, None, self.things[thing]), *mine])
                          if not stands(to))  # in the trash, say: it goes from there

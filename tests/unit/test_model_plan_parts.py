@@ -350,6 +350,16 @@ def test_who_goes_and_comes_back_under_the_name_that_is_wanted_is_in_the_way() -
     assert blocked_by([holder, back], back, names={"web": "b"}) == ["0"]
 
 
+def test_who_goes_back_to_the_trash_keeps_no_name_and_what_came_before_is_in_nobodys_way() -> None:
+    """Two undos took b away; somebody restored it under the name that a redo of the second gives to a."""
+    first = act("1", done("b", "stop", "revive"), seq=1, act="undo", undoes="x")
+    trashed = {"to": "removed", "container": {"name": "db", "image": "i"}, "trashed_as": "db"}
+    second = act("2", recreated("a", "web"), done("b", "uncreate", "recreate", trashed), seq=2, act="undo",
+                 undoes="y")
+    taken = act("3", done("b", "recreate", "uncreate"), done("b", "restore", "remove"), seq=3)
+    assert blocked_by([first, second, taken], second, names={"web": "b"}) == ["3"]
+
+
 def test_who_keeps_a_name_is_in_the_way_and_not_those_that_lost_it() -> None:
     holder = act("0", done("c", "create", "uncreate"), seq=0)
     made = [act(str(n), done(one, "create", "uncreate"), seq=n) for n, one in ((1, "a"), (2, "b"))]

@@ -132,6 +132,33 @@ def test_a_step_changes_writes_and_takes_back_exactly_this(
     assert result.inverse == inverse
 
 
+BY_ITSELF = {"asked_to_stop": False}
+LEFT = {**EXIT, "asked": False}
+
+
+@pytest.mark.parametrize(("op", "before", "args"), [
+    (Op.RESTORE, replace(REMOVED, **BY_ITSELF), {"to": "stopped"}),
+    (Op.UNSTART, full(State.RUNNING, 1, 2, **BY_ITSELF), {"generation": 2, "to": "stopped", "exit": LEFT}),
+    (Op.REOPEN, full(State.CREATED, **BY_ITSELF), {**REOPEN_ARGS, "to": "stopped", "exit": LEFT}),
+])
+def test_an_end_that_is_brought_back_was_asked_for_unless_the_act_takes_itself_back(
+    op: Op, before: ContainerState, args: dict[str, Any]
+) -> None:
+    asked, given_back = (
+        advance(op, before, args, replace(FACTS, compensating=compensating)).container
+        for compensating in (False, True))
+    assert asked is not None and given_back is not None
+    assert (asked.state, asked.asked_to_stop) == (State.STOPPED, True)
+    assert given_back == replace(asked, **BY_ITSELF)
+    assert asked.digest() == given_back.digest()
+
+
+def test_only_of_an_end_it_says_that_it_was_asked_for() -> None:
+    for op, before, to in ((Op.RESTORE, REMOVED, "created"), (Op.UNSTART, full(State.STOPPED, 1), "created")):
+        back = advance(op, replace(before, **BY_ITSELF), {"to": to, "generation": 1}, FACTS).container
+        assert back is not None and not back.asked_to_stop
+
+
 def test_every_operation_is_among_the_rows() -> None:
     assert {row[0] for row in ROWS} == set(Op)
 

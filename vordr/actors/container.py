@@ -231,7 +231,8 @@ class ContainerActor(Actor):
         before = self.container
         subject = self._subject_of(request.step.args)
         self._check_verdict(request, subject)
-        plan = advance(op, before, request.step.args, self._facts(request.txn, Findings()))
+        facts = self._facts(request.txn, Findings(), request.compensates)
+        plan = advance(op, before, request.step.args, facts)
         held: dict[str, Any] = {busy_key(self.subject): request.txn}
         if request.verdict is not None:
             held[EPOCH_KEY] = request.verdict.epoch
@@ -359,16 +360,18 @@ class ContainerActor(Actor):
 
     # -- outcomes ----------------------------------------------------------------------------------
 
-    def _facts(self, txn: str, found: Findings) -> Facts:
+    def _facts(self, txn: str, found: Findings, takes_back: int | None = None) -> Facts:
         now = self.clock.now_us()
         return Facts(
             time=now, txn=txn, boot_id=self.around.boot_id, pid=found.pid,
             exit_code=None if found.exit is None else found.exit.code,
-            ended=None if found.exit is None else found.exit.time, trash_days=self.around.trash_days)
+            ended=None if found.exit is None else found.exit.time, trash_days=self.around.trash_days,
+            compensating=takes_back is not None)
 
     def _journal_outcome(self, request: Perform, op: Op, found: Findings) -> Record:
         before = self.container
-        result = advance(op, before, request.step.args, self._facts(request.txn, found))
+        facts = self._facts(request.txn, found, request.compensates)
+        result = advance(op, before, request.step.args, facts)
         args: dict[str, Any] = {**step_args(request), "writes": result.writes}
         if found.notes:
             args["notes"] = found.notes
@@ -468,9 +471,14 @@ class ContainerActor(Actor):
 
     def _look(self) -> None:
         """Compare what is declared with the world, once in this incarnation: take over a process that a
-        former one left, record that it has ended meanwhile, or clear what should not be there."""
+        former one left, record that it has ended meanwhile, or clear what should not be there. A stopped one
+        is told of every time: who held it, and has let go, may have left its end as it was."""
         container = self.container
-        if self.looked or container is None or self.job is not None or self._held_by() is not None:
+        if container is None or self.job is not None or self._held_by() is not None:
+            return
+        if self.looked:
+            if container.state is State.STOPPED:
+                self.around.after_exit(container)
             return
         declared = container.state in (State.RUNNING, State.PAUSED)
 

@@ -232,7 +232,7 @@ def _named_instead(selected: Iterable[Act], names: Mapping[str, str]) -> set[str
     for act in sorted(selected, key=_moment, reverse=True):
         for step in reversed(act.steps):
             name = name_given_back(step)
-            if name is not None or (step.inverse is not None and step.inverse.operation in _GIVE_UP):
+            if name is not None or (step.inverse is not None and step.inverse.operation in _NAMELESS):
                 ends.pop(step.subject, None)
                 ends[step.subject] = name
     first: dict[str, str] = {}
@@ -264,6 +264,8 @@ def name_taken_by(operation: str, args: Mapping[str, Any]) -> str | None:
 
 _GIVE_UP: Final = (Op.REMOVE, Op.UNCREATE)
 """What gives the name of a container up."""
+_NAMELESS: Final = (*_GIVE_UP, Op.RECREATE)
+"""What leaves a container without its name, unless it takes one: a removed one can be made again, too."""
 
 _REPLACED_BY_UNSTART = {Op.REVIVE, Op.PAUSE, Op.RESUME}
 _REPLACED_BY_STOP = {Op.PAUSE, Op.RESUME}

@@ -21,7 +21,10 @@ replace = msgspec.structs.replace
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the effect found out: time in µs, pid of the new process, exit code of the ended one."""
+    """What the effect found out: time in µs, pid of the new process, exit code of the ended one.
+
+    ``compensating``: the step takes back an earlier one of its own act, so that nothing has happened.
+    """
 
     time: int
     txn: str
@@ -30,6 +33,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     ended: int | None = None
     trash_days: int = 30
+    compensating: bool = False
 
 
 class Advance(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +75,7 @@ def advance(op: Op, before: ContainerState | None, args: dict[str, Any], facts: 
         case Op.REMOVE:
             return _remove(before, args, facts)
         case Op.RESTORE:
-            return _restore(before, args)
+            return _restore(before, args, facts)
         case Op.START:
             return _start(before, int(args["generation"]), facts)
         case Op.UNSTART:
@@ -197,10 +201,17 @@ def _remove(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advan
     return Advance(container=removed, after=removed.digest(), writes=writes, inverse=inverse)
 
 
-def _restore(before: ContainerState, args: dict[str, Any]) -> Advance:
-    # Who brings it back decides what happens to it next, not what its last process left to be done.
-    back = replace(before, state=target(Op.RESTORE, before.state, State(args["to"])),
-                   name=str(args.get("name") or before.name), asked_to_stop=True)
+def _brought_back(container: ContainerState, facts: Facts) -> ContainerState:
+    """Who brings a stopped container back decides what happens to it next, not what its last process left
+    to be done. An act that takes itself back leaves that to be done, too."""
+    if container.state is not State.STOPPED or facts.compensating:
+        return container
+    return replace(container, asked_to_stop=True)
+
+
+def _restore(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advance:
+    to, name = target(Op.RESTORE, before.state, State(args["to"])), str(args.get("name") or before.name)
+    back = _brought_back(replace(before, state=to, name=name), facts)
     writes = {
         container_key(back.id): msgspec.to_builtins(back),
         name_key(back.name): back.id,
@@ -248,7 +259,8 @@ def _unstart(before: ContainerState, args: dict[str, Any], facts: Facts) -> Adva
         raise IllegalTransition(f"generation {number} is not the newest of {before.name}")
     dropped = before.generations[-1]
     to = target(Op.UNSTART, before.state, State(args["to"]))
-    back = _with_exit(replace(before, state=to, generations=before.generations[:-1]), args.get("exit") or {})
+    dropped_one = replace(before, state=to, generations=before.generations[:-1])
+    back = _brought_back(_with_exit(dropped_one, args.get("exit") or {}), facts)
     ended = before if before.state is State.STOPPED else replace(
         before, exit_code=facts.exit_code, finished=facts.ended or facts.time)
     inverse = {
@@ -261,7 +273,8 @@ def _reopen(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advan
     number, to = int(args["generation"]), State(args["to"])
     opened = (*before.generations, Generation(number, int(args["opened"])))
     again = replace(before, generations=opened)
-    again = (_with_exit(replace(again, state=to), args.get("exit") or {}) if to is State.STOPPED
+    again = (_brought_back(_with_exit(replace(again, state=to), args.get("exit") or {}), facts)
+             if to is State.STOPPED
              else _process(again, target(Op.REOPEN, before.state, to), facts, args.get("act")))
     inverse = {"generation": number, "to": str(before.state), "exit": _exit_facts(before)}
     losses = () if to is State.STOPPED else ("memory of the process",)

@@ -1,0 +1,154 @@
+"""An end that somebody brings back is as they left it: what a policy does about ends does not follow it.
+
+One that an act left alone, or gave back because it failed, keeps what was to follow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from whole_engine import Doom, Whole, eventually, planted, standing_clock, whole_engine
+
+from vordr.actors.clock import VirtualClock
+from vordr.model.errors import VordrError
+from vordr.model.lifecycle import State
+from vordr.model.records import Cause
+from vordr.model.restart import Sequel, after_exit
+from vordr.model.state import ContainerState
+
+Here = tuple[Whole, VirtualClock]
+
+
+@pytest.fixture
+def here(memory_path: Path) -> Iterator[Here]:
+    clock = standing_clock()
+    with whole_engine(memory_path, clock) as whole:
+        yield whole, clock
+
+
+def ended(whole: Whole) -> ContainerState:
+    """web ran under a policy, and has ended by itself: its restart is to come."""
+    web = whole.run(restart={"mode": "always"})
+    whole.world.end(web.id, 3)
+    return whole.wait_state(State.STOPPED)
+
+
+def redone(whole: Whole) -> None:
+    whole.call("undo")
+    whole.call("redo")
+
+
+def restart_undone(whole: Whole) -> None:
+    whole.do("start")
+    whole.call("undo")
+
+
+def redone_from_the_trash(whole: Whole) -> None:
+    whole.do("remove")
+    whole.call("undo")
+
+
+WAYS = [redone, restart_undone, redone_from_the_trash]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_follows_an_end_that_was_brought_back(here: Here, way: Callable[[Whole], None]) -> None:
+    whole, clock = here
+    before = ended(whole)
+    way(whole)
+    whole.settle()
+    back = whole.get()
+    assert back is not None and back.digest() == before.digest()
+    assert after_exit(back).sequel is Sequel.NOTHING
+    clock.advance(120.0)
+    whole.check()
+    assert whole.get() == back
+    assert not [act for act in whole.acts() if act.cause is Cause.POLICY]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nor_when_the_engine_opens_again(memory_path: Path, way: Callable[[Whole], None]) -> None:
+    clock = standing_clock()
+    whole = planted(memory_path / "root", clock=clock)
+    ended(whole)
+    way(whole)
+    whole.close()
+    clock = VirtualClock(clock.now_us())
+    again = Whole(whole.paths.root, whole.world, clock)
+    try:
+        again.check()
+        back = again.get()
+        assert back is not None and after_exit(back).sequel is Sequel.NOTHING
+        clock.advance(120.0)
+        again.check()
+        assert not [act for act in again.acts() if act.cause is Cause.POLICY]
+    finally:
+        again.close()
+
+
+def test_an_undo_that_fails_leaves_the_end_what_was_to_follow(here: Here) -> None:
+    whole, clock = here
+    web = ended(whole)
+    whole.world.fail("discard")
+    with pytest.raises(VordrError, match="discard was made to fail"):
+        whole.call("undo")
+    assert whole.get() is not None and whole.get().asked_to_stop is False  # type: ignore[union-attr]
+    clock.advance(60.0)
+    assert whole.wait_state(State.RUNNING).process > web.process
+    whole.check()
+
+
+def reopened(whole: Whole, doom: Doom, clock: VirtualClock) -> tuple[Whole, VirtualClock]:
+    whole.close()
+    clock = VirtualClock(clock.now_us())
+    return Whole(whole.paths.root, doom.left, clock), clock
+
+
+def wait_for_restart(whole: Whole, clock: VirtualClock) -> None:
+    def running() -> bool:
+        clock.advance(60.0)
+        web = whole.get()
+        return web is not None and web.state is State.RUNNING
+
+    eventually(running, f"web runs, and not: {whole.said()}")
+    whole.check()
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_start_in_which_the_engine_dies_ends_in_a_running_container(memory_path: Path, steps: int) -> None:
+    """By that start, or by the policy that was to restart it."""
+    clock = standing_clock()
+    whole = planted(memory_path / "root", clock=clock)
+    ended(whole)
+    doom = Doom(whole, steps)
+    with contextlib.suppress(VordrError):
+        whole.do("start")
+    assert doom.left is not None
+    again, clock = reopened(whole, doom, clock)
+    try:
+        wait_for_restart(again, clock)
+    finally:
+        again.close()
+
+
+@pytest.mark.parametrize("steps", range(2, 7))
+def test_an_undo_that_a_recovery_gives_up_leaves_the_end_what_was_to_follow(
+    memory_path: Path, steps: int
+) -> None:
+    clock = standing_clock()
+    whole = planted(memory_path / "root", clock=clock)
+    ended(whole)
+    whole.world.fail("discard", times=5)
+    doom = Doom(whole, steps)
+    with pytest.raises(VordrError):
+        whole.call("undo")
+    assert doom.left is not None
+    doom.left.fail("discard", times=5)
+    again, clock = reopened(whole, doom, clock)
+    try:
+        wait_for_restart(again, clock)
+    finally:
+        again.close()
