@@ -153,6 +153,17 @@ def test_an_end_that_is_brought_back_was_asked_for_unless_the_act_takes_itself_b
     assert asked.digest() == given_back.digest()
 
 
+@pytest.mark.parametrize(("op", "before", "args"), [
+    (Op.UNSTART, full(State.RUNNING, 1, 2, **BY_ITSELF), {"generation": 2, "to": "stopped", "exit": EXIT}),
+    (Op.REOPEN, full(State.CREATED, **BY_ITSELF), {**REOPEN_ARGS, "to": "stopped", "exit": EXIT}),
+])
+def test_an_end_that_was_asked_for_still_is_when_the_act_takes_itself_back(
+    op: Op, before: ContainerState, args: dict[str, Any]
+) -> None:
+    back = advance(op, before, args, replace(FACTS, compensating=True)).container
+    assert back is not None and back.asked_to_stop
+
+
 def test_only_of_an_end_it_says_that_it_was_asked_for() -> None:
     for op, before, to in ((Op.RESTORE, REMOVED, "created"), (Op.UNSTART, full(State.STOPPED, 1), "created")):
         back = advance(op, replace(before, **BY_ITSELF), {"to": to, "generation": 1}, FACTS).container
