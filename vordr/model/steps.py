@@ -259,8 +259,8 @@ def _unstart(before: ContainerState, args: dict[str, Any], facts: Facts) -> Adva
         raise IllegalTransition(f"generation {number} is not the newest of {before.name}")
     dropped = before.generations[-1]
     to = target(Op.UNSTART, before.state, State(args["to"]))
-    dropped_one = replace(before, state=to, generations=before.generations[:-1])
-    back = _brought_back(_with_exit(dropped_one, args.get("exit") or {}), facts)
+    without = replace(before, state=to, generations=before.generations[:-1])
+    back = _brought_back(_with_exit(without, args.get("exit") or {}), facts)
     ended = before if before.state is State.STOPPED else replace(
         before, exit_code=facts.exit_code, finished=facts.ended or facts.time)
     inverse = {
