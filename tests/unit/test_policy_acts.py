@@ -100,9 +100,9 @@ def test_a_removal_that_a_full_pool_refused_is_tried_again(
     whole.check()
 
 
-@pytest.mark.parametrize("error", [JournalFull("full"), InboxFull("full")], ids=["disk", "inbox"])
+@pytest.mark.parametrize("error", [JournalFull, InboxFull], ids=["disk", "inbox"])
 def test_a_restart_refused_for_want_of_room_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, here: Here, error: Exception
+    monkeypatch: pytest.MonkeyPatch, here: Here, error: type[Exception]
 ) -> None:
     whole, clock = here
     whole.run(restart={"mode": "always"})
@@ -111,7 +111,7 @@ def test_a_restart_refused_for_want_of_room_is_tried_again(
     def refused(*args: Any, **more: Any) -> Any:
         if left[0]:
             left[0] -= 1
-            raise error
+            raise error("full")
         return run(*args, **more)
 
     monkeypatch.setattr(whole.host.transactions, "run", refused)
