@@ -6,11 +6,11 @@ One that an act left alone, or gave back because it failed, keeps what was to fo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from whole_engine import Doom, Whole, eventually, planted, standing_clock, whole_engine
+from whole_engine import Doom, Whole, eventually, planted, standing_clock
 
 from vordr.actors.clock import VirtualClock
 from vordr.model.errors import VordrError
@@ -18,15 +18,6 @@ from vordr.model.lifecycle import State
 from vordr.model.records import Cause
 from vordr.model.restart import Sequel, after_exit
 from vordr.model.state import ContainerState
-
-Here = tuple[Whole, VirtualClock]
-
-
-@pytest.fixture
-def here(memory_path: Path) -> Iterator[Here]:
-    clock = standing_clock()
-    with whole_engine(memory_path, clock) as whole:
-        yield whole, clock
 
 
 def ended(whole: Whole) -> ContainerState:
@@ -46,24 +37,23 @@ def restart_undone(whole: Whole) -> None:
     whole.call("undo")
 
 
-def redone_from_the_trash(whole: Whole) -> None:
+def removal_undone(whole: Whole) -> None:
     whole.do("remove")
     whole.call("undo")
 
 
-WAYS = [redone, restart_undone, redone_from_the_trash]
+WAYS = [redone, restart_undone, removal_undone]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_follows_an_end_that_was_brought_back(here: Here, way: Callable[[Whole], None]) -> None:
-    whole, clock = here
+def test_nothing_follows_an_end_that_was_brought_back(whole: Whole, way: Callable[[Whole], None]) -> None:
     before = ended(whole)
     way(whole)
     whole.settle()
     back = whole.get()
     assert back is not None and back.digest() == before.digest()
     assert after_exit(back).sequel is Sequel.NOTHING
-    clock.advance(120.0)
+    whole.host.clock.advance(120.0)
     whole.check()
     assert whole.get() == back
     assert not [act for act in whole.acts() if act.cause is Cause.POLICY]
@@ -89,14 +79,13 @@ def test_nor_when_the_engine_opens_again(memory_path: Path, way: Callable[[Whole
         again.close()
 
 
-def test_an_undo_that_fails_leaves_the_end_what_was_to_follow(here: Here) -> None:
-    whole, clock = here
+def test_an_undo_that_fails_leaves_the_end_what_was_to_follow(whole: Whole) -> None:
     web = ended(whole)
     whole.world.fail("discard")
     with pytest.raises(VordrError, match="discard was made to fail"):
         whole.call("undo")
     assert whole.get() is not None and whole.get().asked_to_stop is False  # type: ignore[union-attr]
-    clock.advance(60.0)
+    whole.host.clock.advance(60.0)
     assert whole.wait_state(State.RUNNING).process > web.process
     whole.check()
 
