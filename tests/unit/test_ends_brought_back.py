@@ -6,10 +6,11 @@ One that an act left alone, or gave back because it failed, keeps what was to fo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakeworld import FakeWorld
 from whole_engine import Doom, Whole, eventually, planted, standing_clock
 
 from vordr.actors.clock import VirtualClock
@@ -59,24 +60,36 @@ def test_nothing_follows_an_end_that_was_brought_back(whole: Whole, way: Callabl
     assert not [act for act in whole.acts() if act.cause is Cause.POLICY]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_nor_when_the_engine_opens_again(memory_path: Path, way: Callable[[Whole], None]) -> None:
-    clock = standing_clock()
-    whole = planted(memory_path / "root", clock=clock)
-    ended(whole)
-    way(whole)
+@contextlib.contextmanager
+def reopened(whole: Whole, world: FakeWorld | None) -> Iterator[Whole]:
+    """The engine that comes after ``whole``, in what that left; sound afterwards."""
+    assert world is not None
     whole.close()
-    clock = VirtualClock(clock.now_us())
-    again = Whole(whole.paths.root, whole.world, clock)
+    again = Whole(whole.paths.root, world, VirtualClock(whole.host.clock.now_us()))
     try:
+        yield again
+        again.check()
+    finally:
+        again.close()
+
+
+@pytest.fixture
+def first(memory_path: Path) -> Whole:
+    """An engine that the test closes, to open the next."""
+    return planted(memory_path / "root", clock=standing_clock())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nor_when_the_engine_opens_again(first: Whole, way: Callable[[Whole], None]) -> None:
+    ended(first)
+    way(first)
+    with reopened(first, first.world) as again:
         again.check()
         back = again.get()
         assert back is not None and after_exit(back).sequel is Sequel.NOTHING
-        clock.advance(120.0)
+        again.host.clock.advance(120.0)
         again.check()
         assert not [act for act in again.acts() if act.cause is Cause.POLICY]
-    finally:
-        again.close()
 
 
 def test_an_undo_that_fails_leaves_the_end_what_was_to_follow(whole: Whole) -> None:
@@ -84,60 +97,43 @@ def test_an_undo_that_fails_leaves_the_end_what_was_to_follow(whole: Whole) -> N
     whole.world.fail("discard")
     with pytest.raises(VordrError, match="discard was made to fail"):
         whole.call("undo")
-    assert whole.get() is not None and whole.get().asked_to_stop is False  # type: ignore[union-attr]
+    kept = whole.get()
+    assert kept is not None and kept.asked_to_stop is False
     whole.host.clock.advance(60.0)
     assert whole.wait_state(State.RUNNING).process > web.process
     whole.check()
 
 
-def reopened(whole: Whole, doom: Doom, clock: VirtualClock) -> tuple[Whole, VirtualClock]:
-    whole.close()
-    clock = VirtualClock(clock.now_us())
-    return Whole(whole.paths.root, doom.left, clock), clock
-
-
-def wait_for_restart(whole: Whole, clock: VirtualClock) -> None:
+def wait_for_restart(whole: Whole) -> None:
     def running() -> bool:
-        clock.advance(60.0)
+        whole.host.clock.advance(60.0)
         web = whole.get()
         return web is not None and web.state is State.RUNNING
 
     eventually(running, f"web runs, and not: {whole.said()}")
-    whole.check()
 
 
 @pytest.mark.parametrize("steps", range(4))
-def test_a_start_in_which_the_engine_dies_ends_in_a_running_container(memory_path: Path, steps: int) -> None:
+def test_a_start_in_which_the_engine_dies_ends_in_a_running_container(first: Whole, steps: int) -> None:
     """By that start, or by the policy that was to restart it."""
-    clock = standing_clock()
-    whole = planted(memory_path / "root", clock=clock)
-    ended(whole)
-    doom = Doom(whole, steps)
+    ended(first)
+    doom = Doom(first, steps)
     with contextlib.suppress(VordrError):
-        whole.do("start")
-    assert doom.left is not None
-    again, clock = reopened(whole, doom, clock)
-    try:
-        wait_for_restart(again, clock)
-    finally:
-        again.close()
+        first.do("start")
+    with reopened(first, doom.left) as again:
+        wait_for_restart(again)
 
 
 @pytest.mark.parametrize("steps", range(2, 7))
 def test_an_undo_that_a_recovery_gives_up_leaves_the_end_what_was_to_follow(
-    memory_path: Path, steps: int
+    first: Whole, steps: int
 ) -> None:
-    clock = standing_clock()
-    whole = planted(memory_path / "root", clock=clock)
-    ended(whole)
-    whole.world.fail("discard", times=5)
-    doom = Doom(whole, steps)
+    ended(first)
+    first.world.fail("discard", times=5)
+    doom = Doom(first, steps)
     with pytest.raises(VordrError):
-        whole.call("undo")
+        first.call("undo")
     assert doom.left is not None
     doom.left.fail("discard", times=5)
-    again, clock = reopened(whole, doom, clock)
-    try:
-        wait_for_restart(again, clock)
-    finally:
-        again.close()
+    with reopened(first, doom.left) as again:
+        wait_for_restart(again)

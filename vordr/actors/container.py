@@ -474,11 +474,12 @@ class ContainerActor(Actor):
         former one left, record that it has ended meanwhile, or clear what should not be there. A stopped one
         is told of every time: who held it, and has let go, may have left its end as it was."""
         container = self.container
-        if container is None or self.job is not None or self._held_by() is not None:
+        if container is None or (self.looked and container.state is not State.STOPPED):
+            return
+        if self.job is not None or self._held_by() is not None:
             return
         if self.looked:
-            if container.state is State.STOPPED:
-                self.around.after_exit(container)
+            self.around.after_exit(container)
             return
         declared = container.state in (State.RUNNING, State.PAUSED)
 

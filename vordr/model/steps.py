@@ -246,11 +246,14 @@ def _exit_facts(container: ContainerState) -> dict[str, Any]:
         "asked": container.asked_to_stop, "restarts": container.restarts, "act": container.process_act}
 
 
-def _with_exit(container: ContainerState, known: dict[str, Any]) -> ContainerState:
-    return replace(
+def _with_exit(container: ContainerState, args: dict[str, Any], facts: Facts) -> ContainerState:
+    """``container``, brought back with what ``args`` know of the end that it had."""
+    known: dict[str, Any] = args.get("exit") or {}
+    back = replace(
         container, exit_code=known.get("code"), finished=known.get("finished"),
         started=known.get("started"), asked_to_stop=bool(known.get("asked")),
         restarts=int(known.get("restarts") or 0), process_act=known.get("act"), pid=None)
+    return _brought_back(back, facts)
 
 
 def _unstart(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advance:
@@ -259,8 +262,7 @@ def _unstart(before: ContainerState, args: dict[str, Any], facts: Facts) -> Adva
         raise IllegalTransition(f"generation {number} is not the newest of {before.name}")
     dropped = before.generations[-1]
     to = target(Op.UNSTART, before.state, State(args["to"]))
-    without = replace(before, state=to, generations=before.generations[:-1])
-    back = _brought_back(_with_exit(without, args.get("exit") or {}), facts)
+    back = _with_exit(replace(before, state=to, generations=before.generations[:-1]), args, facts)
     ended = before if before.state is State.STOPPED else replace(
         before, exit_code=facts.exit_code, finished=facts.ended or facts.time)
     inverse = {
@@ -273,8 +275,7 @@ def _reopen(before: ContainerState, args: dict[str, Any], facts: Facts) -> Advan
     number, to = int(args["generation"]), State(args["to"])
     opened = (*before.generations, Generation(number, int(args["opened"])))
     again = replace(before, generations=opened)
-    again = (_brought_back(_with_exit(replace(again, state=to), args.get("exit") or {}), facts)
-             if to is State.STOPPED
+    again = (_with_exit(replace(again, state=to), args, facts) if to is State.STOPPED
              else _process(again, target(Op.REOPEN, before.state, to), facts, args.get("act")))
     inverse = {"generation": number, "to": str(before.state), "exit": _exit_facts(before)}
     losses = () if to is State.STOPPED else ("memory of the process",)
