@@ -14,7 +14,7 @@ from vordr.actors.clock import VirtualClock
 from vordr.engine.aftermath import MOST_TRIES
 from vordr.model.errors import InboxFull, JournalFull, RuntimeFailed, StateError
 from vordr.model.lifecycle import State
-from vordr.model.records import Kind
+from vordr.model.records import Kind, Record
 
 Here = tuple[Whole, VirtualClock]
 
@@ -127,7 +127,12 @@ def test_one_that_never_finds_room_is_parked_with_the_reason_and_journalled(
     park_for_want_of_room(monkeypatch, whole, clock)
     assert "1024 effects wait" in str(parked(whole))
     assert clock.delays() == []
-    decisions = [record for record, _ in whole.journal.records() if record.kind is Kind.DECISION]
+
+    def decided() -> list[Record]:
+        return [record for record, _ in whole.journal.records() if record.kind is Kind.DECISION]
+
+    eventually(decided, "it is journalled, which nobody waits for")
+    decisions = decided()
     assert [(record.operation, record.principal) for record in decisions] == [("park", "policy")]
     assert "1024 effects wait" in json.dumps(decisions[0].args)
 

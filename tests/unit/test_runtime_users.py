@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,20 @@ def test_a_symlink_within_the_image_is_followed_from_its_root(rootfs: Path) -> N
     (rootfs / "etc" / "passwd").rename(rootfs / "accounts")
     (rootfs / "etc" / "passwd").symlink_to("/accounts")
     assert resolve(rootfs, "ann", IDS).uid == 1000
+
+
+def test_renames_on_the_host_do_not_keep_a_link_from_being_followed(rootfs: Path, tmp_path: Path) -> None:
+    """The kernel gives up (EAGAIN) going up a ``..`` while something is renamed, wherever that is."""
+    (rootfs / "etc" / "passwd").rename(rootfs / "accounts")
+    (rootfs / "etc" / "passwd").symlink_to("../" * 20 + "accounts")
+    (tmp_path / "a").touch()
+    rename = "import os\nprint(flush=True)\nwhile True:\n os.rename('a', 'b'); os.rename('b', 'a')"
+    with subprocess.Popen([sys.executable, "-c", rename], cwd=tmp_path, stdout=subprocess.PIPE) as beside:
+        try:
+            assert beside.stdout is not None and beside.stdout.readline()
+            assert {resolve(rootfs, "ann", IDS).uid for _ in range(2000)} == {1000}
+        finally:
+            beside.kill()
 
 
 def test_a_fifo_as_account_file_neither_hangs_nor_passes(rootfs: Path) -> None:
