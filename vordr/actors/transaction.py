@@ -21,10 +21,12 @@ from vordr.actors.messages import Opening, Perform, Performed, Settle
 from vordr.actors.sides import SIDE_OPERATIONS
 from vordr.formats import uuid7
 from vordr.formats.typed import convert
-from vordr.journal.batch import refusal
+from vordr.journal.batch import check_conditions, refusal
 from vordr.model.errors import (
     ActorDead,
+    ContainerNotFound,
     DeadlineExceeded,
+    IllegalTransition,
     JournalStopped,
     StaleState,
     StateError,
@@ -203,6 +205,9 @@ class Transactions:
                 first += self._under_way(txn, plan, 0, ())
         value = self.journal.get(act_key(txn))
         if value is None and broken is not None:
+            if isinstance(broken, (IllegalTransition, ContainerNotFound)):
+                # Its performer may have seen an end that the plan had not: then that is to be planned anew.
+                check_conditions(opening.conditions, self.journal.get)
             raise broken
         return _Begun(convert(value, Act).seq, tuple(first), broken)
 

@@ -82,7 +82,7 @@ def evaluate(
     for group in groups:
         trial = _Trial(read, writes, tip, max(now, tip.time), boot_id)
         try:
-            _check(group.conditions, trial.read)
+            check_conditions(group.conditions, trial.read)
             records = tuple(trial.append(draft) for draft in group.drafts)
         except VordrError as refusal:
             outcomes.append(refusal)
@@ -149,7 +149,8 @@ def _as_bytes(value: Standing) -> bytes | None:
     return value if value is None or type(value) is bytes else encode_plain(value)
 
 
-def _check(conditions: Mapping[str, Any], read: Read) -> None:
+def check_conditions(conditions: Mapping[str, Any], read: Read) -> None:
+    """Raise :func:`refusal` of the first of ``conditions`` (as of a :class:`Group`) that does not hold."""
     for key, expected in conditions.items():
         found = _as_bytes(read(key))
         try:
