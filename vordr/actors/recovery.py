@@ -19,6 +19,7 @@ from vordr.actors.sides import SIDE_OPERATIONS, lost
 from vordr.actors.transaction import STEP_DEADLINE, Plan, Transactions
 from vordr.formats.typed import convert
 from vordr.model.errors import JournalCorrupt, JournalStopped, VordrError
+from vordr.model.plan import subjects
 from vordr.model.records import Act, Cause, Kind, Record, StepDone, act_key
 
 LEFT_OPEN: Final = "left open"
@@ -78,7 +79,8 @@ class Recovery:
                 settle = Settle(act.txn, act.intent, act.principal, _newest(act), act.takes_back)
                 self.transactions.performer(act.intent.subject).settle(settle, STEP_DEADLINE)
             act = self._act(txn)
-        plan = Plan(act.act, act.summary, act.plan, act.principal, act.cause, undoes=act.undoes)
+        plan = Plan(act.act, act.summary, act.plan, act.principal, act.cause, undoes=act.undoes,
+                    about=() if act.undoes is None else tuple(sorted(subjects(act))))
         if going_back:
             return self._back(act, plan, {})
         if len(act.steps) == len(act.plan):

@@ -67,7 +67,8 @@ class Plan:
     """A whole transaction before it begins.
 
     ``conditions`` are the compare-and-append conditions on what the plan was made from; ``payload`` goes to
-    the steps and not into the journal; ``verdicts`` maps manifest digests to who vouched.
+    the steps and not into the journal; ``verdicts`` maps manifest digests to who vouched. ``about`` are more
+    subjects than the steps have, which are held and let go like those.
     """
 
     act: str
@@ -83,6 +84,7 @@ class Plan:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
     attach: bool = False
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -443,7 +445,7 @@ class Transactions:
 
 
 def _subjects(plan: Plan) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(step.subject for step in plan.steps))
+    return tuple(dict.fromkeys((*(step.subject for step in plan.steps), *plan.about)))
 
 
 def _first(plan: Plan) -> str:

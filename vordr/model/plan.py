@@ -35,6 +35,11 @@ class UndoPlan:
     origins: tuple[Act, ...]
 
     @property
+    def subjects(self) -> tuple[str, ...]:
+        """Every subject that the acts changed, also where nothing is to be done."""
+        return tuple(dict.fromkeys(subject for act in self.acts for subject in sorted(subjects(act))))
+
+    @property
     def undoes(self) -> str:
         """Comma-separated txns, newest first, as the begin record carries them."""
         return ",".join(act.txn for act in self.acts)
@@ -111,8 +116,11 @@ def choose_redo(acts: Sequence[Act], *, principal: str, txn: str | None = None) 
 
 
 def subjects(act: Act) -> frozenset[str]:
-    """The subjects that an act changed."""
-    return frozenset(step.subject for step in act.steps)
+    """The subjects that an act changed; for an undo also those where the inverses cancelled out (``net``): it
+    took something back there, which is what counts for whoever comes later."""
+    held = act.holds if act.undoes is not None else ()
+    return frozenset((*(step.subject for step in act.steps),
+                      *(subject for subject in held if subject.startswith(("container/", "image/")))))
 
 
 def consequences(acts: Sequence[Act], chosen: Iterable[Act]) -> list[Act]:
@@ -144,7 +152,7 @@ def plan_undo(
             selected[act.txn] = act
     order = sorted(selected.values(), key=_moment, reverse=True)
     done = [step for act in order for step in reversed(act.steps)]
-    if not done:
+    if not done and all(act.undoes is None for act in order):
         raise NothingToUndo("these acts changed nothing that could be taken back")
     missing = [step for step in done if step.inverse is None]
     if missing:
@@ -208,9 +216,9 @@ def _in_the_way(
 
 
 def _depends(act: Act, moments: Mapping[str, int]) -> bool:
+    if any(_moment(act) > moments.get(subject, _moment(act)) for subject in subjects(act)):
+        return True
     for step in act.steps:
-        if step.subject in moments and _moment(act) > moments[step.subject]:
-            return True
         image = image_of(step)
         if image is not None and f"image/{image}" in moments and _moment(act) > moments[f"image/{image}"]:
             return True

@@ -119,7 +119,7 @@ def _reverse(host: Host, call: Call, act: str, planned: Any, *, dry_run: bool) -
         return Plan(
             act, f"{act} of {told}", plan.steps, call.caller.principal, undoes=plan.undoes,
             conditions={**_heads(host, plan, seen), **_name_conditions(host, plan)},
-            verdicts=_verdicts(host, plan))
+            verdicts=_verdicts(host, plan), about=plan.subjects)
 
     partial: list[Any] = []
 
@@ -210,7 +210,7 @@ def _heads(host: Host, plan: UndoPlan, seen: int) -> dict[str, Any]:
     Raises StaleState when something has by now.
     """
     conditions: dict[str, Any] = {}
-    for subject in dict.fromkeys((*plan.targets, *(step.subject for step in plan.steps))):
+    for subject in dict.fromkeys((*plan.subjects, *(step.subject for step in plan.steps))):
         key = head_key(subject)
         conditions[key] = host.journal.get(key)
         if (conditions[key] or 0) > seen:
