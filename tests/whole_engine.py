@@ -73,6 +73,16 @@ def eventually(look: Callable[[], T], what: str) -> T:
     return found
 
 
+def wait_for_restart(whole: Whole) -> None:
+    """Let time pass until a policy has web run again; its clock stands still otherwise."""
+    def running() -> bool:
+        whole.host.clock.advance(60.0)
+        web = whole.get()
+        return web is not None and web.state is State.RUNNING
+
+    eventually(running, "web runs again")
+
+
 class Whole:
     """One engine on one root folder and one world."""
 

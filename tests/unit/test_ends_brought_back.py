@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fakeworld import FakeWorld
-from whole_engine import Doom, Whole, eventually, planted, standing_clock
+from whole_engine import Doom, Whole, planted, standing_clock, wait_for_restart
 
 from vordr.actors.clock import VirtualClock
 from vordr.model.errors import VordrError
@@ -102,15 +102,6 @@ def test_an_undo_that_fails_leaves_the_end_what_was_to_follow(whole: Whole) -> N
     whole.host.clock.advance(60.0)
     assert whole.wait_state(State.RUNNING).process > web.process
     whole.check()
-
-
-def wait_for_restart(whole: Whole) -> None:
-    def running() -> bool:
-        whole.host.clock.advance(60.0)
-        web = whole.get()
-        return web is not None and web.state is State.RUNNING
-
-    eventually(running, f"web runs, and not: {whole.said()}")
 
 
 @pytest.mark.parametrize("steps", range(4))

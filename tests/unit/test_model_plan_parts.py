@@ -48,6 +48,13 @@ def test_the_subjects_of_an_act_are_those_of_its_steps() -> None:
         "container/a", "container/b"}
 
 
+def test_an_undo_is_about_what_it_holds_even_where_it_did_nothing() -> None:
+    held = ("container/b", "names/web", "ranges/1", "image/sha256:i")
+    undo = act("u", done("a", "revive"), act="undo", undoes="t", holds=held)
+    assert subjects(undo) == {"container/a", "container/b", "image/sha256:i"}
+    assert subjects(act("t", done("a", "stop"), holds=held)) == {"container/a"}
+
+
 @pytest.mark.parametrize(("operation", "args", "image"), [
     ("create", {"container": {"image": "sha256:i"}}, "sha256:i"),
     ("recreate", {"container": {"image": "sha256:i"}}, "sha256:i"),
@@ -231,6 +238,18 @@ def test_a_record_itself_is_not_after_it() -> None:
     assert [one.txn for one in choose(acts, principal="you", to=2)] == ["3"]
     assert [one.txn for one in choose(acts, principal="me", to=0, steps=9)] == ["3", "2", "1"]
     assert [one.txn for one in choose(acts, principal="me", steps=3)] == ["3", "2", "1"]
+
+
+def test_an_undo_in_which_all_cancelled_out_is_taken_back_like_any_other() -> None:
+    restart = act("1", done("a", "revive", "stop", seq=1), seq=1, undone_by="4")
+    kill = act("2", done("a", "stop", "revive", seq=2), seq=2, undone_by="4")
+    older = act("3", done("a", "resume", "pause", seq=3), seq=3, act="undo", undoes="0")
+    undo = act("4", seq=4, act="undo", undoes="2,1", holds=("container/a",))
+    plan = plan_undo([restart, kill, older, undo], [undo], {}, cascade=False)
+    assert (plan.undoes, plan.steps, plan.subjects) == ("4", (), ("container/a",))
+    later = act("5", done("a", "remove", "restore", seq=5), seq=5)
+    assert blocked_by([restart, kill, undo, later], undo) == ["5"]
+    assert blocked_by([restart, kill, older, undo], older) == ["4"]
 
 
 # -- what is in the way, and names -----------------------------------------------------------------

@@ -1,22 +1,20 @@
 """Undo on a whole engine: what the algebra (tests/property/test_undo_algebra.py) found to be wrong once."""
 
-from collections.abc import Iterator
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
-from whole_engine import IMAGE, Doom, Whole, bring_in, make_image, planted, whole_engine
+from fakeworld import PATIENCE
+from whole_engine import IMAGE, Doom, Whole, bring_in, make_image, planted, wait_for_restart
 
+from vordr.actors.transaction import Plan
 from vordr.engine.protocol import Caller
-from vordr.model.errors import UndoBlocked, VordrError
+from vordr.model.errors import SubjectBusy, UndoBlocked, VordrError
 from vordr.model.image_steps import image_digest
+from vordr.model.lifecycle import State
 from vordr.model.operations import Scope
-from vordr.model.records import ActStatus
-
-
-@pytest.fixture
-def whole(memory_path: Path) -> Iterator[Whole]:
-    with whole_engine(memory_path) as made:
-        yield made
+from vordr.model.records import ActStatus, Cause, Step
 
 
 def test_an_image_that_was_removed_and_came_again_with_another_bundle_comes_back_with_its_first(
@@ -119,4 +117,74 @@ def test_of_two_removals_that_freed_one_name_no_undo_gives_it_to_both(whole: Who
     whole.check()
     whole.call("undo", steps=2, cascade=True)
     assert whole.get("web").id == first.id and whole.get(second.id) is None
+    whole.check()
+
+
+def killed_after_a_restart(whole: Whole) -> str:
+    """web ended, was restarted by its policy and is killed; the restart's transaction."""
+    web = whole.run(restart={"mode": "always"})
+    whole.world.end(web.id, 3)
+    whole.wait_state(State.STOPPED)
+    wait_for_restart(whole)
+    restart = whole.last()
+    assert (restart.act, restart.cause) == ("restart", Cause.POLICY)
+    whole.do("kill")
+    return restart.txn
+
+
+def test_an_undo_in_which_everything_cancels_out_can_be_redone(whole: Whole) -> None:
+    """The kill would be taken back by a process that goes again with the restart: nothing is done."""
+    restart = killed_after_a_restart(whole)
+    before = whole.declared()
+    answer = whole.call("undo", txn=restart, cascade=True)
+    assert (len(answer.undone), answer.steps) == (2, ())
+    assert whole.acts()[-2].undone_by == whole.last().txn
+    whole.call("redo")
+    assert [act.undone_by for act in whole.acts() if act.act in ("restart", "kill")] == [None, None]
+    assert whole.declared() == before
+    whole.call("undo")  # of the kill, which stands again
+    assert whole.get().state is State.RUNNING
+    whole.check()
+
+
+def test_what_came_after_an_undo_in_which_everything_cancelled_out_is_in_the_way_of_its_redo(
+    whole: Whole
+) -> None:
+    whole.call("undo", txn=killed_after_a_restart(whole), cascade=True)
+    whole.do("remove")
+    removal = whole.last()
+    with pytest.raises(UndoBlocked) as refused:
+        whole.call("redo")
+    assert [entry["txn"] for entry in refused.value.details["blocked_by"]] == [removal.txn]
+    whole.call("undo")
+    whole.call("redo")
+    whole.check()
+
+
+def test_what_an_act_is_about_without_a_step_is_held_and_let_go(
+    monkeypatch: pytest.MonkeyPatch, whole: Whole
+) -> None:
+    """An end of web's meanwhile is recorded when the act is over, and its policy follows."""
+    web, db = whole.run(restart={"mode": "always"}), whole.run("db")
+    stop = Step(subject=f"container/{db.id}", operation="stop", args={"signal": 15, "timeout": 1})
+    plan = Plan("undo", "undo of something", (stop,), "uid:0", about=(f"container/{web.id}",))
+    gate = whole.world.hold("signal")
+    undoing = whole.begin(lambda: whole.host.transactions.run(lambda: plan))
+    gate.wait_entered()
+    append, refused = whole.journal.append, threading.Event()
+
+    def told(*args: Any, **more: Any) -> Any:
+        try:
+            return append(*args, **more)
+        except SubjectBusy:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(whole.journal, "append", told)
+    whole.world.end(web.id, 3)
+    assert refused.wait(PATIENCE), "nobody holds web"
+    gate.open()
+    undoing.result()
+    whole.wait_state(State.STOPPED)
+    wait_for_restart(whole)
     whole.check()
