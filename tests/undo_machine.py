@@ -231,7 +231,8 @@ class Sides:
 
     def _as_it_ended(self, ident: str, process: int) -> bool:
         now = self.whole.get(ident.partition("/")[2])
-        return (now is not None and now.state == STOPPED and now.process == process
+        last = next(deed for deed in reversed(self.model.deeds) if ident in deed.things)
+        return (now is not None and now.state == STOPPED and now.process == process and last.what == "exit"
                 and not now.asked_to_stop and self.vouched(f"image/{now.image}"))
 
     # -- crashes -----------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ One that an act left alone, or gave back because it failed, keeps what was to fo
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fakeworld import FakeWorld
-from whole_engine import Doom, Whole, planted, standing_clock, wait_for_restart
+from whole_engine import Doom, Whole, eventually, planted, standing_clock, wait_for_restart
 
 from vordr.actors.clock import VirtualClock
 from vordr.model.errors import VordrError
@@ -58,6 +59,83 @@ def test_nothing_follows_an_end_that_was_brought_back(whole: Whole, way: Callabl
     whole.check()
     assert whole.get() == back
     assert not [act for act in whole.acts() if act.cause is Cause.POLICY]
+
+
+def kill_redone(whole: Whole) -> None:
+    """The process that the undo brought back has ended by itself: there is nothing to kill."""
+    web = whole.run(restart={"mode": "always"})
+    whole.do("kill")
+    whole.call("undo")
+    whole.world.end(web.id, 3)
+    whole.wait_state(State.STOPPED)
+    assert whole.call("redo").steps == ()
+
+
+def restart_and_end_undone(whole: Whole) -> None:
+    """The process that the restart began has ended by itself: there is nothing to stop."""
+    web = ended(whole)
+    wait_for_restart(whole)
+    restart = whole.last().txn
+    whole.world.end(web.id, 3)
+    whole.wait_state(State.STOPPED)
+    assert whole.call("undo", txn=restart, cascade=True).steps == ()
+
+
+def restart_and_end_redone(whole: Whole) -> None:
+    restart_and_end_undone(whole)
+    assert whole.call("redo").steps == ()
+
+
+NOTHING_DONE = [kill_redone, restart_and_end_undone, restart_and_end_redone]
+
+
+@pytest.mark.parametrize("way", NOTHING_DONE)
+def test_nothing_follows_an_end_that_was_taken_back_where_nothing_was_to_be_done(
+    whole: Whole, way: Callable[[Whole], None]
+) -> None:
+    way(whole)
+    whole.settle()
+    acts = whole.acts()
+    whole.host.clock.advance(120.0)
+    whole.check()
+    assert whole.get().state is State.STOPPED  # type: ignore[union-attr]
+    assert whole.acts() == acts
+    whole.do("start")
+    assert whole.get().state is State.RUNNING  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("way", NOTHING_DONE)
+def test_nor_when_the_engine_opens_again_after_that(first: Whole, way: Callable[[Whole], None]) -> None:
+    way(first)
+    acts = first.acts()
+    with reopened(first, first.world) as again:
+        again.check()
+        again.host.clock.advance(120.0)
+        again.check()
+        assert again.acts() == acts
+
+
+def test_an_end_that_is_taken_back_between_the_plan_of_its_restart_and_the_begin_has_none(
+    monkeypatch: pytest.MonkeyPatch, whole: Whole
+) -> None:
+    web = ended(whole)
+    wait_for_restart(whole)
+    restart = whole.last().txn
+    whole.world.end(web.id, 3)
+    whole.wait_state(State.STOPPED)
+    new_txn, left = whole.host.transactions.new_txn, [True]
+
+    def meddled() -> str:
+        if left and threading.current_thread() is not threading.main_thread():
+            left.clear()
+            whole.call("undo", txn=restart, cascade=True)
+        return new_txn()
+
+    monkeypatch.setattr(whole.host.transactions, "new_txn", meddled)
+    whole.host.clock.advance(120.0)
+    eventually(lambda: whole.last().act == "undo", "the undo")
+    whole.check()
+    assert whole.last().act == "undo" and whole.get().state is State.STOPPED  # type: ignore[union-attr]
 
 
 @contextlib.contextmanager

@@ -250,6 +250,17 @@ def test_an_undo_in_which_all_cancelled_out_is_taken_back_like_any_other() -> No
     later = act("5", done("a", "remove", "restore", seq=5), seq=5)
     assert blocked_by([restart, kill, undo, later], undo) == ["5"]
     assert blocked_by([restart, kill, older, undo], older) == ["4"]
+    from_before = msgspec.structs.replace(undo, holds=())  # nobody would be found in its way
+    with pytest.raises(NothingToUndo, match="changed nothing"):
+        plan_undo([restart, kill, from_before, later], [from_before], {}, cascade=False)
+
+
+def test_a_blocked_redo_is_not_told_of_an_option_that_redo_does_not_have() -> None:
+    undo = act("1", done("a", "revive", "stop"), seq=1, act="undo", undoes="0")
+    later = act("2", done("a", "pause", "resume"), seq=2)
+    with pytest.raises(UndoBlocked) as refusal:
+        plan_undo([undo, later], [undo], {}, cascade=False)
+    assert refusal.value.remedy == "undo it first: vordr undo 2"
 
 
 # -- what is in the way, and names -----------------------------------------------------------------

@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from vordr.actors.pool import EffectPool
 from vordr.actors.stores import Made
 from vordr.actors.transaction import Plan
+from vordr.engine import recent
 from vordr.engine.finding import at_rest, image_by_digest
 from vordr.engine.host import Host, entropy
 from vordr.engine.judging import start_verdict
@@ -33,7 +34,8 @@ from vordr.model.errors import (
     VordrError,
 )
 from vordr.model.lifecycle import Op, State
-from vordr.model.records import Cause, Draft, Kind, Step, head_key
+from vordr.model.plan import subjects
+from vordr.model.records import Act, ActStatus, Cause, Draft, Kind, Step, act_key, head_key
 from vordr.model.restart import FIRST_DELAY, LONGEST_DELAY, Decision, Sequel, after_exit
 from vordr.model.state import ContainerState, Seal
 
@@ -159,7 +161,8 @@ class Aftermath:
                      or now.asked_to_stop)
             if now is None or acted:
                 raise _ActedOn(f"{container.name} was acted on meanwhile")
-            return replace(make(now), conditions=conditions)
+            planned = make(now)
+            return replace(planned, conditions={**conditions, **planned.conditions})
 
         try:
             self.host.transactions.run(plan)
@@ -172,12 +175,28 @@ class Aftermath:
 
     def _restart(self, container: ContainerState, decision: Decision) -> None:
         def make(now: ContainerState) -> Plan:
+            stands = self._end_stands(now)
             verdict = start_verdict(self.host, now)
             plan = self._plan("restart", f"restart {now.name} ({decision.reason})", now, Op.REVIVE,
                               {"to": str(State.RUNNING), "policy": True})
-            return replace(plan, verdicts={now.image: verdict})
+            return replace(plan, verdicts={now.image: verdict}, conditions=stands)
 
         self._act(container, make)
+
+    def _end_stands(self, container: ContainerState) -> dict[str, Any]:
+        """The condition that its end is the last that happened to ``container``, or _ActedOn: an undo that
+        took it back, or a redo that brought it back, may have found nothing to do."""
+        journal, subject = self.host.journal, f"container/{container.id}"
+
+        def about_it(act: Act) -> bool:
+            return act.status is ActStatus.COMMITTED and act.reversible and subject in subjects(act)
+
+        (last,) = recent.newest(journal, about_it, 1)
+        key = act_key(last.txn)
+        end = journal.get(key)
+        if last.cause is not Cause.EXIT or end["undone_by"] is not None:
+            raise _ActedOn(f"the end of {container.name} was taken back")
+        return {key: end}
 
     def _plan(
         self, act: str, summary: str, container: ContainerState, op: Op, args: dict[str, object]

@@ -146,13 +146,13 @@ def plan_undo(
     while blockers := _in_the_way(acts, selected, names):
         follow = _followers(blockers, selected)
         if not follow and not cascade:
-            raise _blocked(blockers)
+            raise _blocked(blockers, redoing=any(act.undoes is not None for act in selected.values()))
         along = follow or blockers
         for act in (*along, *consequences(acts, along)):
             selected[act.txn] = act
     order = sorted(selected.values(), key=_moment, reverse=True)
     done = [step for act in order for step in reversed(act.steps)]
-    if not done and all(act.undoes is None for act in order):
+    if not done and not any(subjects(act) for act in order):
         raise NothingToUndo("these acts changed nothing that could be taken back")
     missing = [step for step in done if step.inverse is None]
     if missing:
@@ -180,13 +180,14 @@ def _followers(blockers: Sequence[Act], selected: Mapping[str, Act]) -> list[Act
     return [act for act in blockers if act.cause is not Cause.ACT and act.origin not in in_the_way]
 
 
-def _blocked(blockers: Sequence[Act]) -> UndoBlocked:
+def _blocked(blockers: Sequence[Act], *, redoing: bool) -> UndoBlocked:
     first = blockers[0]
+    undo_first = f"undo it first: vordr undo {first.txn}"
     others = f" and {len(blockers) - 1} more" if len(blockers) > 1 else ""
     return UndoBlocked(
         f"cannot undo: {first.summary} ({first.txn}){others} came later and depends on it",
         remedy=("first take that one back: vordr redo " + first.txn if first.undoes is not None else
-                "add --cascade to take it along, or undo it first: vordr undo " + first.txn),
+                undo_first if redoing else f"add --cascade to take it along, or {undo_first}"),
         details={"blocked_by": [{"txn": act.txn, "summary": act.summary} for act in blockers]})
 
 
