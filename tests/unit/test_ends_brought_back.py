@@ -89,7 +89,7 @@ def restart_and_end_redone(whole: Whole) -> None:
 
 def let_the_sequel_run(whole: Whole) -> None:
     """The time of what a policy has to do comes, and that runs to its end."""
-    eventually(whole.host.clock.delays, "a timer")  # type: ignore[attr-defined]  # a virtual clock
+    eventually(whole.host.clock.delays, "a timer")
     pool, over = whole.engine._parts.policies, threading.Event()
     submit = pool.submit
 
@@ -101,7 +101,7 @@ def let_the_sequel_run(whole: Whole) -> None:
         submit(run, on_done=done)
 
     with mock.patch.object(pool, "submit", told):
-        whole.host.clock.advance(120.0)  # type: ignore[attr-defined]
+        whole.host.clock.advance(120.0)
         assert over.wait(PATIENCE), "no policy did anything"
 
 
