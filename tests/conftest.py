@@ -10,8 +10,12 @@ from memory_folder import memory_folder
 
 
 def pytest_configure() -> None:
-    """A run that is told to end takes away what it made, as one that is interrupted does."""
+    """A run that is told to end takes away what it made, as one that is interrupted does.
+
+    Who starts it in the background may have interrupts ignored, which all that is tested would inherit.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
