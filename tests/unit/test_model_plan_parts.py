@@ -396,3 +396,17 @@ def test_who_keeps_a_name_is_in_the_way_and_not_those_that_lost_it() -> None:
     lost = [act("3", restored("a", "web"), seq=3), act("4", restored("b", "web"), seq=4)]
     assert blocked_by([holder, *made, *lost], *lost, names={"web": "c"}) == ["0"]
     assert blocked_by([*made, *lost], *lost) == ["2"]
+
+
+def test_the_name_that_counts_is_the_one_before_what_is_taken_back_and_not_one_from_later() -> None:
+    """An undo took c away and ended a; somebody made a go and come back as c. Without that a keeps no c."""
+    made = act("1", done("a", "create", "uncreate"), seq=1)
+    undo = act("2", recreated("c", "c", seq=2), done("a", "unstart", "reopen", seq=3), seq=3, act="undo",
+               undoes="x")
+    gone = act("4", restored("a", "a", seq=4), seq=4)
+    back = act("5", done("a", "restore", "remove", {"name": "a"}, seq=5), seq=5)
+    assert blocked_by([made, undo, gone, back], undo, names={"c": "a"}) == ["5", "4"]
+    assert blocked_by([made, undo], undo, names={"c": "a"}) == ["1"]
+    stop = act("3", done("a", "stop", "revive", seq=3), seq=3)
+    other = act("6", restored("b", "c", seq=6), seq=6)
+    assert blocked_by([made, stop, gone, back, other], stop, other, names={"c": "a"}) == ["5", "4"]

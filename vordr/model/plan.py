@@ -204,7 +204,7 @@ def _in_the_way(
     for act in selected.values():
         for subject in subjects(act):
             moments[subject] = min(moments.get(subject, _moment(act)), _moment(act))
-    instead = _named_instead(selected.values(), names)
+    instead = _named_instead(acts, selected.values(), moments, names)
     found: list[Act] = []
     for act in reversed(acts):
         if act.txn in selected or not live(act):
@@ -234,26 +234,44 @@ def image_of(step: StepDone | Step) -> str | None:
     return str(container["image"]) if isinstance(container, Mapping) else None
 
 
-def _named_instead(selected: Iterable[Act], names: Mapping[str, str]) -> set[str]:
+def _named_instead(
+    acts: Sequence[Act], selected: Iterable[Act], moments: Mapping[str, int], names: Mapping[str, str]
+) -> set[str]:
     """Subjects that have a name, or would have it, which the undo of ``selected`` must give to another: who
     holds it now and keeps it, and of two that want it the one that lost it last."""
-    ends: dict[str, str | None] = {}  # the name that each will stand under; whose was lost last comes first
+    before = _names_before(acts, moments)
+    lost: dict[str, None] = {}  # whose name was lost last comes first
     for act in sorted(selected, key=_moment, reverse=True):
         for step in reversed(act.steps):
-            name = name_given_back(step)
-            if name is not None or (step.inverse is not None and step.inverse.operation in _NAMELESS):
-                ends.pop(step.subject, None)
-                ends[step.subject] = name
+            if name_given_back(step) is not None:
+                lost.pop(step.subject, None)
+                lost[step.subject] = None
     first: dict[str, str] = {}
     instead: set[str] = set()
-    for subject, name in ends.items():
+    for subject in lost:
+        name = before.get(subject)
         if name is None:
             continue
         holder = f"container/{names[name]}" if name in names else subject
-        keeps = ends.get(holder, name) == name
+        keeps = before.get(holder, name) == name
         if first.setdefault(name, holder if keeps else subject) != subject:
             instead.add(first[name])
     return instead
+
+
+def _names_before(acts: Sequence[Act], moments: Mapping[str, int]) -> dict[str, str | None]:
+    """The name (or None) that each subject of ``moments`` had before the act of that moment, if it has lost
+    or got one since: also by acts that stay, and so are in the way."""
+    since = [act for act in acts if any(
+        _moment(act) >= moments.get(step.subject, _moment(act) + 1) for step in act.steps)]
+    before: dict[str, str | None] = {}
+    for act in sorted(since, key=_moment, reverse=True):
+        for step in reversed(act.steps):
+            name = name_given_back(step)
+            named = name is not None or (step.inverse is not None and step.inverse.operation in _NAMELESS)
+            if named and _moment(act) >= moments.get(step.subject, _moment(act) + 1):
+                before[step.subject] = name
+    return before
 
 
 def name_given_back(step: StepDone) -> str | None:
