@@ -116,10 +116,10 @@ def test_nothing_follows_an_end_that_was_taken_back_where_nothing_was_to_be_done
     acts = whole.acts()
     let_the_sequel_run(whole)
     whole.check()
-    assert whole.get().state is State.STOPPED  # type: ignore[union-attr]
+    assert whole.do("inspect").container.state is State.STOPPED
     assert whole.acts() == acts
     whole.do("start")
-    assert whole.get().state is State.RUNNING  # type: ignore[union-attr]
+    assert whole.do("inspect").container.state is State.RUNNING
 
 
 @pytest.mark.parametrize("way", NOTHING_DONE)
@@ -151,7 +151,7 @@ def test_an_end_that_is_taken_back_between_the_plan_of_its_restart_and_the_begin
     monkeypatch.setattr(whole.host.transactions, "new_txn", meddled)
     let_the_sequel_run(whole)
     whole.check()
-    assert whole.last().act == "undo" and whole.get().state is State.STOPPED  # type: ignore[union-attr]
+    assert whole.last().act == "undo" and whole.do("inspect").container.state is State.STOPPED
 
 
 @contextlib.contextmanager
