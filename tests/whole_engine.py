@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 from fakeworld import PATIENCE, FakeWorld
 from memory_folder import memory_folder
 
@@ -81,6 +82,18 @@ def wait_for_restart(whole: Whole) -> None:
         return web is not None and web.state is State.RUNNING
 
     eventually(running, "web runs again")
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, whole: Whole, happens: Callable[[], object]) -> None:
+    """Let something happen once, between the next plan and its begin."""
+    new_txn, left = whole.host.transactions.new_txn, [happens]
+
+    def meddled() -> str:
+        if left:
+            left.pop()()
+        return str(new_txn())
+
+    monkeypatch.setattr(whole.host.transactions, "new_txn", meddled)
 
 
 class Whole:

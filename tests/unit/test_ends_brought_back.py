@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 from fakeworld import PATIENCE, FakeWorld
-from whole_engine import Doom, Whole, eventually, planted, standing_clock, wait_for_restart
+from whole_engine import Doom, Whole, eventually, meanwhile, planted, standing_clock, wait_for_restart
 
 from vordr.actors.clock import VirtualClock
 from vordr.model.errors import VordrError
@@ -72,14 +72,19 @@ def kill_redone(whole: Whole) -> None:
     assert whole.call("redo").steps == ()
 
 
-def restart_and_end_undone(whole: Whole) -> None:
-    """The process that the restart began has ended by itself: there is nothing to stop."""
+def ended_again(whole: Whole) -> str:
+    """The process that a restart began has ended by itself, too; the transaction of the restart."""
     web = ended(whole)
     wait_for_restart(whole)
-    restart = whole.last().txn
+    restart: str = whole.last().txn
     whole.world.end(web.id, 3)
     whole.wait_state(State.STOPPED)
-    assert whole.call("undo", txn=restart, cascade=True).steps == ()
+    return restart
+
+
+def restart_and_end_undone(whole: Whole) -> None:
+    """There is nothing to stop."""
+    assert whole.call("undo", txn=ended_again(whole), cascade=True).steps == ()
 
 
 def restart_and_end_redone(whole: Whole) -> None:
@@ -135,20 +140,8 @@ def test_nor_when_the_engine_opens_again_after_that(first: Whole, way: Callable[
 def test_an_end_that_is_taken_back_between_the_plan_of_its_restart_and_the_begin_has_none(
     monkeypatch: pytest.MonkeyPatch, whole: Whole
 ) -> None:
-    web = ended(whole)
-    wait_for_restart(whole)
-    restart = whole.last().txn
-    whole.world.end(web.id, 3)
-    whole.wait_state(State.STOPPED)
-    new_txn, left = whole.host.transactions.new_txn, [True]
-
-    def meddled() -> str:
-        if left and threading.current_thread() is not threading.main_thread():
-            left.clear()
-            whole.call("undo", txn=restart, cascade=True)
-        return new_txn()
-
-    monkeypatch.setattr(whole.host.transactions, "new_txn", meddled)
+    restart = ended_again(whole)
+    meanwhile(monkeypatch, whole, lambda: whole.call("undo", txn=restart, cascade=True))
     let_the_sequel_run(whole)
     whole.check()
     assert whole.last().act == "undo" and whole.do("inspect").container.state is State.STOPPED

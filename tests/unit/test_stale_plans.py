@@ -3,16 +3,10 @@
 import threading
 
 import pytest
-from whole_engine import whole_engine
+from whole_engine import meanwhile
 
 from vordr.model.errors import ContainerNotFound, ContainerStopped, IllegalTransition
 from vordr.model.lifecycle import State
-
-
-@pytest.fixture
-def whole(memory_path):
-    with whole_engine(memory_path) as engine:
-        yield engine
 
 
 def test_a_stale_plan_is_made_again(whole):
@@ -34,18 +28,6 @@ def test_a_stale_plan_is_made_again(whole):
     whole.check()
 
 
-def meanwhile(whole, monkeypatch, happens):
-    """Let something happen once, between a plan and its begin."""
-    new_txn, left = whole.host.transactions.new_txn, [happens]
-
-    def meddled():
-        if left:
-            left.pop()()
-        return new_txn()
-
-    monkeypatch.setattr(whole.host.transactions, "new_txn", meddled)
-
-
 @pytest.mark.parametrize(("op", "state", "steps"), [
     ("remove", State.REMOVED, ["remove"]), ("restart", State.RUNNING, ["start"]),
     ("stop", State.STOPPED, None), ("kill", State.STOPPED, None), ("pause", State.STOPPED, None)])
@@ -58,7 +40,7 @@ def test_an_end_between_a_plan_and_its_begin_is_planned_with(whole, monkeypatch,
         whole.world.end(web.id, 3)
         whole.wait_state(State.STOPPED)
 
-    meanwhile(whole, monkeypatch, ends)
+    meanwhile(monkeypatch, whole, ends)
     more = {"force": True} if op == "remove" else {}
     if steps is None:
         with pytest.raises(ContainerStopped):
@@ -74,7 +56,7 @@ def test_an_end_between_a_plan_and_its_begin_is_planned_with(whole, monkeypatch,
 
 def test_a_removal_between_a_plan_and_its_begin_is_told_by_the_name_that_was_given(whole, monkeypatch):
     whole.run()
-    meanwhile(whole, monkeypatch, lambda: whole.do("remove", force=True))
+    meanwhile(monkeypatch, whole, lambda: whole.do("remove", force=True))
     with pytest.raises(ContainerNotFound, match="'web'"):
         whole.do("pause")
     assert whole.said()[-2:] == ["run", "remove"]

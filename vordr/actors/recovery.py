@@ -80,7 +80,7 @@ class Recovery:
                 self.transactions.performer(act.intent.subject).settle(settle, STEP_DEADLINE)
             act = self._act(txn)
         plan = Plan(act.act, act.summary, act.plan, act.principal, act.cause, undoes=act.undoes,
-                    about=() if act.undoes is None else tuple(sorted(subjects(act))))
+                    about=tuple(sorted(subjects(act))))
         if going_back:
             return self._back(act, plan, {})
         if len(act.steps) == len(act.plan):

@@ -146,7 +146,7 @@ def plan_undo(
     while blockers := _in_the_way(acts, selected, names):
         follow = _followers(blockers, selected)
         if not follow and not cascade:
-            raise _blocked(blockers, redoing=any(act.undoes is not None for act in selected.values()))
+            raise _blocked(blockers, redoing=_redoing(selected))
         along = follow or blockers
         for act in (*along, *consequences(acts, along)):
             selected[act.txn] = act
@@ -168,13 +168,18 @@ def _moment(act: Act) -> int:
     return act.end if act.end is not None else act.seq
 
 
+def _redoing(selected: Mapping[str, Act]) -> bool:
+    """Whether what is taken back is an undo itself."""
+    return any(act.undoes is not None for act in selected.values())
+
+
 def _followers(blockers: Sequence[Act], selected: Mapping[str, Act]) -> list[Act]:
     """Ends and policy acts that only followed an undo which is now taken back: they go with it.
 
     A process that an undo brought back is still the process of the act that began it, so what becomes of it
     names that act as its origin.
     """
-    if all(act.undoes is None for act in selected.values()):
+    if not _redoing(selected):
         return []
     in_the_way = {act.txn for act in blockers}
     return [act for act in blockers if act.cause is not Cause.ACT and act.origin not in in_the_way]
@@ -199,7 +204,7 @@ def _in_the_way(
     An undo is in nobody's way, since what it took back is as if it had not been; but undos that stand one on
     the other are taken back in that order.
     """
-    redoing = any(act.undoes is not None for act in selected.values())
+    redoing = _redoing(selected)
     moments: dict[str, int] = {}
     for act in selected.values():
         for subject in subjects(act):
@@ -262,14 +267,13 @@ def _named_instead(
 def _names_before(acts: Sequence[Act], moments: Mapping[str, int]) -> dict[str, str | None]:
     """The name (or None) that each subject of ``moments`` had before the act of that moment, if it has lost
     or got one since: also by acts that stay, and so are in the way."""
-    since = [act for act in acts if any(
-        _moment(act) >= moments.get(step.subject, _moment(act) + 1) for step in act.steps)]
     before: dict[str, str | None] = {}
-    for act in sorted(since, key=_moment, reverse=True):
+    for act in sorted(acts, key=_moment, reverse=True):
         for step in reversed(act.steps):
+            if step.subject not in moments or _moment(act) < moments[step.subject]:
+                continue
             name = name_given_back(step)
-            named = name is not None or (step.inverse is not None and step.inverse.operation in _NAMELESS)
-            if named and _moment(act) >= moments.get(step.subject, _moment(act) + 1):
+            if name is not None or (step.inverse is not None and step.inverse.operation in _NAMELESS):
                 before[step.subject] = name
     return before
 
