@@ -142,6 +142,19 @@ def test_an_undo_does_not_give_a_name_that_another_image_has(whole: Whole) -> No
     assert holders(whole, "web:1") == [old.manifest]
 
 
+def test_a_redo_does_not_give_a_name_that_another_image_has_and_calls_itself_one(whole: Whole) -> None:
+    old = stored(whole, "old")
+    whole.call("undo")
+    new = image("new")
+    import_by(whole, new, Made)
+    with pytest.raises(UndoBlocked, match="^cannot redo: the name .*web:1 is held by image") as told:
+        whole.call("redo")
+    assert told.value.remedy == f"vordr rmi {full('web:1')}, then redo again"
+    whole.call("remove_image", image="web:1")
+    whole.call("redo")
+    assert holders(whole, "web:1") == [old.manifest]
+
+
 def test_an_undo_may_give_a_name_back_that_it_takes_away_before(whole: Whole) -> None:
     old, new = stored(whole, "old"), stored(whole, "new")
     assert names(whole)[old.manifest] == []

@@ -260,7 +260,42 @@ def test_a_blocked_redo_is_not_told_of_an_option_that_redo_does_not_have() -> No
     later = act("2", done("a", "pause", "resume"), seq=2)
     with pytest.raises(UndoBlocked) as refusal:
         plan_undo([undo, later], [undo], {}, cascade=False)
+    assert "--cascade" not in (refusal.value.remedy or "")
+
+
+def test_a_redo_that_a_later_act_stands_on_is_gone_for_good_also_when_that_is_taken_back() -> None:
+    stop = act("1", done("a", "stop", "revive"), seq=1, undone_by="2")
+    undo = act("2", done("a", "revive", "stop"), seq=2, act="undo", undoes="1,0")
+    pause = act("3", done("a", "pause", "resume"), seq=3)
+    with pytest.raises(UndoBlocked) as refusal:
+        plan_undo([stop, undo, pause], [undo], {}, cascade=False)
+    assert str(refusal.value) == "cannot redo: act 3 (3) came later and depends on it"
+    assert refusal.value.remedy == "do it anew instead: vordr explain 1 says what it did"
+    taken_back = msgspec.structs.replace(pause, undone_by="4")
+    again = act("4", done("a", "resume", "pause"), seq=4, act="undo", undoes="3")
+    with pytest.raises(UndoBlocked) as refusal:
+        plan_undo([stop, undo, taken_back, again], [undo], {}, cascade=False)
+    assert str(refusal.value) == "cannot redo: act 4 (4) came later and depends on it"
+    assert refusal.value.remedy == "do it anew instead: vordr explain 1 says what it did"
+
+
+def test_a_blocked_redo_advises_what_frees_the_name_and_not_what_only_came_last() -> None:
+    """The holder's pause was undone; to redo that would not make way, to undo its run does."""
+    back = {"to": "running", "container": {"name": "db", "image": "sha256:img"}}
+    gone = act("1", done("b", "uncreate", "recreate", back, seq=1), seq=1, act="undo", undoes="0")
+    holder = act("2", done("c", "create", "uncreate", seq=2), seq=2)
+    pause = act("3", done("c", "pause", "resume", seq=3), seq=3, undone_by="4")
+    resumed = act("4", done("c", "resume", "pause", seq=4), seq=4, act="undo", undoes="3")
+    acts = [gone, holder, pause, resumed]
+    with pytest.raises(UndoBlocked) as refusal:
+        plan_undo(acts, [gone], {"db": "c"}, cascade=False)
+    assert str(refusal.value) == "cannot redo: act 2 (2) and 1 more came later and depends on it"
     assert refusal.value.remedy == "undo it first: vordr undo 2"
+    restored = done("c", "restore", "remove", seq=4, of={"name": "db", "to": "stopped"})
+    named = msgspec.structs.replace(resumed, steps=(restored,))
+    with pytest.raises(UndoBlocked) as refusal:
+        plan_undo([gone, holder, pause, named], [gone], {"db": "c"}, cascade=False)
+    assert refusal.value.remedy == "first take that one back: vordr redo 4"
 
 
 # -- what is in the way, and names -----------------------------------------------------------------

@@ -151,11 +151,17 @@ def test_what_came_after_an_undo_in_which_everything_cancelled_out_is_in_the_way
     whole: Whole
 ) -> None:
     whole.call("undo", txn=killed_after_a_restart(whole), cascade=True)
+    taken_back = whole.last().txn
     whole.do("remove")
     removal = whole.last()
     with pytest.raises(UndoBlocked) as refused:
         whole.call("redo")
     assert [entry["txn"] for entry in refused.value.details["blocked_by"]] == [removal.txn]
+    assert str(refused.value).startswith("cannot redo: remove web")
+    whole.call("undo")
+    with pytest.raises(UndoBlocked, match="^cannot redo: ") as refused:
+        whole.call("redo", txn=taken_back)
+    assert "do it anew instead" in (refused.value.remedy or "")
     whole.check()
 
 

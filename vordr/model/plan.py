@@ -11,7 +11,7 @@ The rules (design §4):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,6 +38,11 @@ class UndoPlan:
     def subjects(self) -> tuple[str, ...]:
         """Every subject that the acts changed, also where nothing is to be done."""
         return tuple(dict.fromkeys(subject for act in self.acts for subject in sorted(subjects(act))))
+
+    @property
+    def verb(self) -> str:
+        """What the one who asked calls it: ``redo`` when what is taken back is an undo itself."""
+        return "redo" if _redoing(self.acts) else "undo"
 
     @property
     def undoes(self) -> str:
@@ -146,7 +151,7 @@ def plan_undo(
     while blockers := _in_the_way(acts, selected, names):
         follow = _followers(blockers, selected)
         if not follow and not cascade:
-            raise _blocked(blockers, redoing=_redoing(selected))
+            raise _blocked(acts, blockers, selected.values())
         along = follow or blockers
         for act in (*along, *consequences(acts, along)):
             selected[act.txn] = act
@@ -168,9 +173,9 @@ def _moment(act: Act) -> int:
     return act.end if act.end is not None else act.seq
 
 
-def _redoing(selected: Mapping[str, Act]) -> bool:
+def _redoing(selected: Iterable[Act]) -> bool:
     """Whether what is taken back is an undo itself."""
-    return any(act.undoes is not None for act in selected.values())
+    return any(act.undoes is not None for act in selected)
 
 
 def _followers(blockers: Sequence[Act], selected: Mapping[str, Act]) -> list[Act]:
@@ -179,21 +184,42 @@ def _followers(blockers: Sequence[Act], selected: Mapping[str, Act]) -> list[Act
     A process that an undo brought back is still the process of the act that began it, so what becomes of it
     names that act as its origin.
     """
-    if not _redoing(selected):
+    if not _redoing(selected.values()):
         return []
     in_the_way = {act.txn for act in blockers}
     return [act for act in blockers if act.cause is not Cause.ACT and act.origin not in in_the_way]
 
 
-def _blocked(blockers: Sequence[Act], *, redoing: bool) -> UndoBlocked:
-    first = blockers[0]
-    undo_first = f"undo it first: vordr undo {first.txn}"
+def _blocked(acts: Sequence[Act], blockers: Sequence[Act], selected: Collection[Act]) -> UndoBlocked:
+    moments = _moments(selected)
+    first = next((act for act in blockers if act.undoes is None or _helps(act, moments)), blockers[0])
     others = f" and {len(blockers) - 1} more" if len(blockers) > 1 else ""
+    verb, undo_first = "undo", f"undo it first: vordr undo {first.txn}"
+    remedy = f"add --cascade to take it along, or {undo_first}"
+    if _redoing(selected):
+        verb, remedy = "redo", undo_first
+        if first.undoes is not None:
+            remedy = f"first take that one back: vordr redo {first.txn}"
+        if _for_good(acts, blockers, moments):
+            again = next(act.undoes for act in selected if act.undoes is not None)
+            remedy = f"do it anew instead: vordr explain {again.partition(',')[0]} says what it did"
     return UndoBlocked(
-        f"cannot undo: {first.summary} ({first.txn}){others} came later and depends on it",
-        remedy=("first take that one back: vordr redo " + first.txn if first.undoes is not None else
-                undo_first if redoing else f"add --cascade to take it along, or {undo_first}"),
-        details={"blocked_by": [{"txn": act.txn, "summary": act.summary} for act in blockers]})
+        f"cannot {verb}: {first.summary} ({first.txn}){others} came later and depends on it",
+        remedy=remedy, details={"blocked_by": [{"txn": act.txn, "summary": act.summary} for act in blockers]})
+
+
+def _helps(undo: Act, moments: Mapping[str, int]) -> bool:
+    """Whether taking ``undo`` back makes way: it stands on what is, or gave a name to its holder."""
+    return _came_later(undo, moments) or any(
+        name_taken_by(step.operation, step.args) is not None for step in undo.steps)
+
+
+def _for_good(acts: Sequence[Act], blockers: Sequence[Act], moments: Mapping[str, int]) -> bool:
+    """Whether no undo or redo of others makes way for a redo: somebody acted on the same subjects after the
+    undo. That act is in the way while it stands, and its own undo is when it does not."""
+    undoes = {txn for act in blockers for txn in (act.undoes or "").split(",")}
+    return any(_came_later(act, moments) for act in (
+        *(act for act in blockers if act.undoes is None), *(act for act in acts if act.txn in undoes)))
 
 
 def _in_the_way(
@@ -204,11 +230,8 @@ def _in_the_way(
     An undo is in nobody's way, since what it took back is as if it had not been; but undos that stand one on
     the other are taken back in that order.
     """
-    redoing = _redoing(selected)
-    moments: dict[str, int] = {}
-    for act in selected.values():
-        for subject in subjects(act):
-            moments[subject] = min(moments.get(subject, _moment(act)), _moment(act))
+    redoing = _redoing(selected.values())
+    moments = _moments(selected.values())
     instead = _named_instead(acts, selected.values(), moments, names)
     found: list[Act] = []
     for act in reversed(acts):
@@ -221,8 +244,21 @@ def _in_the_way(
     return found
 
 
+def _moments(selected: Iterable[Act]) -> dict[str, int]:
+    """When ``selected`` first touched each of their subjects."""
+    moments: dict[str, int] = {}
+    for act in selected:
+        for subject in subjects(act):
+            moments[subject] = min(moments.get(subject, _moment(act)), _moment(act))
+    return moments
+
+
+def _came_later(act: Act, moments: Mapping[str, int]) -> bool:
+    return any(_moment(act) > moments.get(subject, _moment(act)) for subject in subjects(act))
+
+
 def _depends(act: Act, moments: Mapping[str, int]) -> bool:
-    if any(_moment(act) > moments.get(subject, _moment(act)) for subject in subjects(act)):
+    if _came_later(act, moments):
         return True
     for step in act.steps:
         image = image_of(step)

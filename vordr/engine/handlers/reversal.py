@@ -199,8 +199,8 @@ def _check_image_names(host: Host, plan: UndoPlan) -> None:
             taken = sorted(held[manifest] & names)
             if other != manifest and taken:
                 raise UndoBlocked(
-                    f"cannot undo: the name {taken[0]} is held by image {other[:19]}",
-                    remedy=f"vordr rmi {taken[0]}, then undo again",
+                    f"cannot {plan.verb}: the name {taken[0]} is held by image {other[:19]}",
+                    remedy=f"vordr rmi {taken[0]}, then {plan.verb} again",
                     details={"name": taken[0], "holder": other})
 
 
@@ -239,9 +239,10 @@ def _check_possible(host: Host, plan: UndoPlan) -> None:
             name = _name_after(host, step)
             holder = names.get(name)
             if holder is not None and holder != container and name not in released:
+                cascade = "; or --cascade" if plan.verb == "undo" else ""
                 raise UndoBlocked(
-                    f"cannot undo: the name {name!r} is held by container {holder[:12]}",
-                    remedy=f"vordr rm {name}, then undo again; or --cascade",
+                    f"cannot {plan.verb}: the name {name!r} is held by container {holder[:12]}",
+                    remedy=f"vordr rm {name}, then {plan.verb} again{cascade}",
                     details={"name": name, "holder": holder})
 
 
