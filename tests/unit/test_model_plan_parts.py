@@ -265,14 +265,14 @@ def test_a_blocked_redo_is_not_told_of_an_option_that_redo_does_not_have() -> No
 
 def test_a_redo_that_a_later_act_stands_on_is_gone_for_good_also_when_that_is_taken_back() -> None:
     stop = act("1", done("a", "stop", "revive"), seq=1, undone_by="2")
-    undo = act("2", done("a", "revive", "stop"), seq=2, act="undo", undoes="1,0")
+    undo = act("2", done("a", "revive", "stop"), seq=2, act="undo", undoes="1,0,9")
     pause = act("3", done("a", "pause", "resume"), seq=3)
     with pytest.raises(UndoBlocked) as refusal:
         plan_undo([stop, undo, pause], [undo], {}, cascade=False)
     assert str(refusal.value) == "cannot redo: act 3 (3) came later and depends on it"
     assert refusal.value.remedy == "do it anew instead: vordr explain 1 says what it did"
     taken_back = msgspec.structs.replace(pause, undone_by="4")
-    again = act("4", done("a", "resume", "pause"), seq=4, act="undo", undoes="3")
+    again = act("4", done("a", "resume", "pause"), seq=4, act="undo", undoes="3,8")
     with pytest.raises(UndoBlocked) as refusal:
         plan_undo([stop, undo, taken_back, again], [undo], {}, cascade=False)
     assert str(refusal.value) == "cannot redo: act 4 (4) came later and depends on it"
@@ -296,6 +296,9 @@ def test_a_blocked_redo_advises_what_frees_the_name_and_not_what_only_came_last(
     with pytest.raises(UndoBlocked) as refusal:
         plan_undo([gone, holder, pause, named], [gone], {"db": "c"}, cascade=False)
     assert refusal.value.remedy == "first take that one back: vordr redo 4"
+    with pytest.raises(UndoBlocked) as refusal:  # what gave the name was long ago, and is not among the acts
+        plan_undo([gone, pause, resumed], [gone], {"db": "c"}, cascade=False)
+    assert str(refusal.value) == "cannot redo: act 4 (4) came later and depends on it"
 
 
 # -- what is in the way, and names -----------------------------------------------------------------
@@ -332,6 +335,29 @@ def test_of_two_that_want_one_name_the_one_that_lost_it_last_is_in_the_way() -> 
     first = act("2", restored("a", "web"), seq=2)
     second = act("3", restored("b", "web"), done("c", "stop", "revive"), seq=3)
     assert blocked_by([made, first, second], first, second) == ["1"]
+
+
+def test_of_two_that_want_one_name_the_first_loss_of_each_counts() -> None:
+    """a lost it before b and again after: b lost it last, and is in the way."""
+    a, b = act("1", done("a", "pause", "resume"), seq=1), act("2", done("b", "pause", "resume"), seq=2)
+    lost = [act(str(n), restored(subject, "web"), seq=n) for n, subject in ((3, "a"), (4, "b"), (5, "a"))]
+    assert blocked_by([a, b, *lost], *lost) == ["2"]
+
+
+def test_who_had_no_name_before_hides_nobody_who_wants_his_back() -> None:
+    none = done("a", "recreate", "recreate", {"to": "removed"}, seq=4)
+    mine = [act("2", restored("b", "db"), seq=2), act("4", none, seq=4),
+            act("5", restored("a", "web"), seq=5)]
+    holder = act("1", done("c", "pause", "resume"), seq=1)
+    assert blocked_by([holder, *mine], *mine, names={"db": "c"}) == ["1"]
+
+
+def test_a_name_got_later_in_an_act_that_stays_is_seen_beside_its_other_steps() -> None:
+    """c got db after what is taken back: its older acts are in nobody's way."""
+    older = act("1", done("c", "pause", "resume"), seq=1)
+    one = act("2", restored("b", "db"), done("c", "start", "unstart"), seq=2)
+    later = act("3", done("c", "restore", "remove"), done("z", "stop", "revive"), seq=3)
+    assert blocked_by([older, one, later], one, names={"db": "c"}) == ["3"]
 
 
 def test_without_anybody_else_two_that_want_one_name_are_refused_with_who_gets_it() -> None:

@@ -217,7 +217,7 @@ def _helps(undo: Act, moments: Mapping[str, int]) -> bool:
 def _for_good(acts: Sequence[Act], blockers: Sequence[Act], moments: Mapping[str, int]) -> bool:
     """Whether no undo or redo of others makes way for a redo: somebody acted on the same subjects after the
     undo. That act is in the way while it stands, and its own undo is when it does not."""
-    undoes = {txn for act in blockers for txn in (act.undoes or "").split(",")}
+    undoes = {txn for act in blockers if act.undoes is not None for txn in act.undoes.split(",")}
     return any(_came_later(act, moments) for act in (
         *(act for act in blockers if act.undoes is None), *(act for act in acts if act.txn in undoes)))
 
@@ -281,15 +281,11 @@ def _named_instead(
     """Subjects that have a name, or would have it, which the undo of ``selected`` must give to another: who
     holds it now and keeps it, and of two that want it the one that lost it last."""
     before = _names_before(acts, moments)
-    lost: dict[str, None] = {}  # whose name was lost last comes first
-    for act in sorted(selected, key=_moment, reverse=True):
-        for step in reversed(act.steps):
-            if name_given_back(step) is not None:
-                lost.pop(step.subject, None)
-                lost[step.subject] = None
+    losers = dict.fromkeys(step.subject for act in sorted(selected, key=_moment) for step in act.steps
+                           if name_given_back(step) is not None)
     first: dict[str, str] = {}
     instead: set[str] = set()
-    for subject in lost:
+    for subject in reversed(losers):
         name = before.get(subject)
         if name is None:
             continue
