@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.unit.test_model_plan import START, STOP, History
 from vordr.model.errors import NameInUse, UndoBlocked, VordrError
 from vordr.model.lifecycle import Op
-from vordr.model.plan import live, undoable
+from vordr.model.plan import live, subjects, undoable
 
 IDS, NAMES = "abc", ("web", "db")
 MOVES = {"start": START, "stop": STOP, "pause": (Op.PAUSE, {}), "resume": (Op.RESUME, {}),
@@ -16,7 +16,7 @@ MOVES = {"start": START, "stop": STOP, "pause": (Op.PAUSE, {}), "resume": (Op.RE
 
 move = st.one_of(
     st.tuples(st.just("run"), st.sampled_from(IDS), st.sampled_from(NAMES)),
-    st.tuples(st.sampled_from(sorted(MOVES)), st.sampled_from(IDS), st.none()),
+    st.tuples(st.sampled_from([*sorted(MOVES), "exit", "policy"]), st.sampled_from(IDS), st.none()),
     st.tuples(st.just("undo"), st.integers(0, 3), st.none()),
     st.tuples(st.just("redo"), st.integers(0, 3), st.none()))
 
@@ -33,6 +33,12 @@ def perform(history: History, kind: str, which: str | int, name: str | None) -> 
             history.run(which, name)
         elif kind in MOVES and history.containers.get(which) is not None:
             history.act(kind, (which, *MOVES[kind]))
+        elif kind in ("exit", "policy") and history.containers.get(which) is not None:
+            begun = [act.txn for act in history.acts if act.act == "run" and f"container/{which}" in subjects(act)]
+            if kind == "exit":
+                history.exit(begun[-1], which)
+            else:
+                history.policy(begun[-1], Op.REVIVE, {"to": "running", "policy": True}, which)
         elif kind in ("undo", "redo"):
             there = standing(history) if kind == "redo" else [
                 act.txn for act in reversed(history.acts) if undoable(act)]
