@@ -34,7 +34,8 @@ def perform(history: History, kind: str, which: str | int, name: str | None) -> 
         elif kind in MOVES and history.containers.get(which) is not None:
             history.act(kind, (which, *MOVES[kind]))
         elif kind in ("exit", "policy") and history.containers.get(which) is not None:
-            begun = [act.txn for act in history.acts if act.act == "run" and f"container/{which}" in subjects(act)]
+            begun = [act.txn for act in history.acts
+                     if act.act == "run" and f"container/{which}" in subjects(act)]
             if kind == "exit":
                 history.exit(begun[-1], which)
             else:
