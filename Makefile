@@ -50,7 +50,8 @@ $(STAMPS)/python: setup.cfg pyproject.toml | deps
 demo: venv
 	@$(SUDO) $(BIN)/python docs/demo.py
 
-test: venv lint proofs
+test: venv
+	@$(MAKE) --no-print-directory -j $(WORKERS) -O lint proofs
 	@$(SUDO) $(BIN)/python -m pytest tests -m "not soak" -n $(WORKERS) --dist loadfile
 
 # The same tests with larger numbers; hours, not minutes.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gatekeeper_world import NOW, SUBJECT, World, key, raw
+from published import published
 
 from vordr.formats.digests import sha256_hex
 from vordr.formats.errors import FormatError
@@ -25,8 +25,7 @@ from vordr.model.errors import ConfigInvalid, PolicyDenied
 DAY = 86_400_000_000
 NAME = "ghcr.io/hyperpolymath/web:v1"
 ALICE = key("alice").public.key_id
-SHARED = Path(os.environ.get("VORDR_SHARED") or Path(__file__).resolve().parents[3] / "shared")
-PUBLISHED = sorted((SHARED / "svalinn" / "policies").glob("*.json"))
+PUBLISHED = sorted(published("svalinn/policies").glob("*.json"))
 HOLDS, FAILS, UNJUDGED = Outcome.HOLDS, Outcome.FAILS, Outcome.UNJUDGED
 
 

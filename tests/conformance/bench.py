@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from published import published_spec
 
 from vordr.cli import entry
 from vordr.cli.context import Session
@@ -34,18 +35,10 @@ SUBJECT = Subject(sha256_digest(b"manifest"), sha256_digest(b"config"), ())
 BOB = PrivateKey.from_seeds(Suite.ED25519, b"b" * 32)
 
 
-def published() -> Path:
-    """The published spec's folder: VORDR_SHARED, or ``shared`` beside the repository."""
-    default = Path(__file__).resolve().parents[2].parent / "shared"
-    folder = Path(os.environ.get("VORDR_SHARED", default)) / "verified-container-spec"
-    assert folder.is_dir(), f"{folder} is missing: set VORDR_SHARED to the folder of verified-container-spec"
-    return folder
-
-
 def read_published(place: str) -> Any:
     """A published document, or the part of it that a JSON pointer after ``#`` names."""
     name, _, pointer = place.partition("#")
-    value = json.loads((published() / name).read_text(encoding="utf-8"))
+    value = json.loads(published_spec(name).read_text(encoding="utf-8"))
     for step in pointer.strip("/").split("/") if pointer else ():
         value = value[int(step)] if isinstance(value, list) else value[step]
     return value

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bench import Bench, published, spec
+from bench import Bench, spec
+from published import published_spec
 from scenes import SCENES, Observed, Requirement
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -86,7 +87,7 @@ def meets(expected: Mapping[str, Any], observed: Observed) -> bool:
 def requirements() -> Iterator[tuple[str, str, Requirement]]:
     """(profile's name, level, requirement) of all published profiles."""
     for name in PROFILES:
-        profile = json.loads((published() / "conformance/profiles" / f"{name}.json").read_text())
+        profile = json.loads(published_spec(f"conformance/profiles/{name}.json").read_text())
         for level, part in profile["levels"].items():
             for row in part["tests"]:
                 yield profile["name"], level, row
@@ -132,7 +133,7 @@ def _profiles(results: Mapping[str, bool]) -> str:
 
 def _vectors(folder: Path) -> str:
     lines = ["| vector | published as | `spec validate` here | |", "|---|---|---|---|"]
-    for path in sorted((published() / "vectors").rglob("*.json")):
+    for path in sorted(published_spec("vectors").rglob("*.json")):
         value = json.loads(path.read_text(encoding="utf-8"))
         input_file = folder / f"{value['id']}.json"
         input_file.write_text(json.dumps(value["input"]))

@@ -12,14 +12,15 @@ from typing import Any
 
 import click
 import pytest
-from bench import BOB, NOW, SUBJECT, Bench, Ran, published, spec
+from bench import BOB, NOW, SUBJECT, Bench, Ran, spec
+from published import published_spec
 
 from vordr import __version__
 from vordr.cli.commands.spec import command as group
 from vordr.formats import base64s, canonical
 from vordr.formats.signature import PrivateKey, Suite
 
-CONTRACT: Mapping[str, Any] = json.loads((published() / "conformance/runner/cli-contract.json").read_text())
+CONTRACT: Mapping[str, Any] = json.loads(published_spec("conformance/runner/cli-contract.json").read_text())
 COMMANDS: Mapping[str, Any] = CONTRACT["commands"]
 
 
@@ -129,7 +130,7 @@ def test_verify_takes_the_time_of_the_call(bench: Bench) -> None:
 def test_verify_exits_2_for_a_trust_store_that_is_none(bench: Bench) -> None:
     bundle = bench.file("b.json", bench.bundle)
     published_store = json.loads(
-        (published() / "vectors/valid/trust-store/minimal-valid-trust-store.json").read_text())["input"]
+        published_spec("vectors/valid/trust-store/minimal-valid-trust-store.json").read_text())["input"]
     for store in (bench.file("t.json", {}), bench.file("t2.json", published_store), bench.folder / "none"):
         ran = spec("verify", "--bundle", bundle, "--trust-store", store)
         assert (ran.code, ran.out) == (2, b"")
@@ -148,7 +149,7 @@ def test_verbose_tells_the_steps_on_stderr_alone(bench: Bench) -> None:
 
 @pytest.mark.parametrize("published_as", ["valid", "invalid"])
 def test_no_published_bundle_passes(bench: Bench, published_as: str) -> None:
-    for path in (published() / "vectors" / published_as / "attestation-bundle").glob("*.json"):
+    for path in published_spec(f"vectors/{published_as}/attestation-bundle").glob("*.json"):
         value = json.loads(path.read_text())
         ran = bench.verify(value["input"], digest=None)
         assert ran.code == 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import images_world
 from gatekeeper_world import LOGGED, LOGS, SUBJECT, World, key, raw
+from published import published, published_spec
 
 from vordr.formats import canonical
 from vordr.formats.digests import sha256_digest, sha256_hex
@@ -26,17 +26,16 @@ from vordr.gatekeeper.trust import TrustedKey, TrustStore
 _TAR = "application/vnd.oci.image.layer.v1.tar"
 
 
-def published(*folders: str) -> Iterator[bytes]:
-    """The published vectors in these folders; VORDR_SHARED, or ``shared`` beside the repository, has them."""
-    shared = Path(os.environ.get("VORDR_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-    for folder in folders:
-        found = sorted((shared / folder).glob("*.json"))
-        assert found, f"{shared / folder} has no vectors: set VORDR_SHARED to the folder that has them"
-        yield from (one.read_bytes() for one in found)
+def _all_of(folder: Path) -> Iterator[bytes]:
+    """The published JSON documents in a folder."""
+    found = sorted(folder.glob("*.json"))
+    assert found, f"{folder} has no documents"
+    yield from (one.read_bytes() for one in found)
 
 
 def _vectors(kind: str) -> Iterator[bytes]:
-    return published(*(f"verified-container-spec/vectors/{which}/{kind}" for which in ("valid", "invalid")))
+    for which in ("valid", "invalid"):
+        yield from _all_of(published_spec(f"vectors/{which}/{kind}"))
 
 
 # -- bundles and trust stores ----------------------------------------------------------------------
@@ -126,7 +125,7 @@ def toml_policies() -> Iterator[bytes]:
 
 def json_policies() -> Iterator[bytes]:
     yield EDGE
-    yield from published("svalinn/policies")
+    yield from _all_of(published("svalinn/policies"))
     yield canonical.dumps({"version": 1, "requiredPredicates": [PROVENANCE, SPDX], "logQuorum": 2,
                            "allowedSigners": [key("alice").public.key_id]})
 

@@ -18,14 +18,11 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
+from published import svalinn_schema
 from real_world import OBEDIENT, Instance, eventually
-
-SCHEMAS = Path(__file__).parents[2].parent / "shared" / "svalinn" / "schemas"
-
 
 # -- terminals -----------------------------------------------------------------------------------------
 
@@ -279,25 +276,21 @@ def test_ps_filters_formats_and_quiets(world: Instance, server: str) -> None:
     world.vordr("rm", "idle", "ended")
 
 
-def schema(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((SCHEMAS / f"{name}.v1.json").read_text())
-    return found
-
-
 def test_json_answers_have_the_published_shapes(world: Instance, server: str) -> None:
     world.vordr("create", "--name", "shape", "hello")
     for words, shape in (
         (("ps", "-a"), "containers"), (("images",), "images"), (("inspect", server), "container-info"),
         (("inspect", "shape"), "container-info"),
     ):
-        jsonschema.validate(world.json(*words), schema(shape), format_checker=jsonschema.FormatChecker())
+        jsonschema.validate(world.json(*words), svalinn_schema(f"{shape}.v1.json"),
+                            format_checker=jsonschema.FormatChecker())
     for container in world.json("ps", "-a")["containers"]:
-        jsonschema.validate(container, schema("container-info"))
+        jsonschema.validate(container, svalinn_schema("container-info.v1.json"))
     doctor = world.vordr("doctor", "--format", "json", code=None).json
-    jsonschema.validate(doctor, schema("doctor-report"))
+    jsonschema.validate(doctor, svalinn_schema("doctor-report.v1.json"))
     for words, code in ((("stop", "nobody"), 71), (("run", "--nonsense"), 2), (("pause", "shape"), 73)):
-        jsonschema.validate(
-            json.loads(world.vordr("--json", *words, code=code).err), schema("error-response"))
+        told = json.loads(world.vordr("--json", *words, code=code).err)
+        jsonschema.validate(told, svalinn_schema("error-response.v1.json"))
     world.vordr("rm", "shape")
 
 

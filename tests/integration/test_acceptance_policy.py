@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from evidence_world import pem, signature
+from published import published
 from real_world import OBEDIENT, Instance, instance, make_rootfs
 from referrers_world import tagged
 from registry_world import Registry, registry
@@ -70,9 +70,7 @@ def test_an_image_in_a_scope_is_pulled_explained_adopted_and_started_without_its
 
 
 def test_published_policies_are_refused_with_the_members_that_refuse(made: Instance) -> None:
-    shared = Path(os.environ.get("VORDR_SHARED") or Path(__file__).resolve().parents[3] / "shared")
-    source = shared / "svalinn" / "policies" / "transparency-first-policy.json"
-    content = source.read_bytes()
+    content = published("svalinn/policies/transparency-first-policy.json").read_bytes()
     (made.root / "trust" / "edge.json").write_bytes(content)
     import hashlib
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published import published_spec
 
 from vordr.gatekeeper import schema
 from vordr.gatekeeper.schema import validate_document
 
-SHARED = Path(os.environ.get("VORDR_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 HASH, TIME = "sha256:" + "a" * 64, "2026-03-01T12:00:00Z"
 KEY = "MCowBQYDK2VwAyEAGb9F2CMCwMPPBmrZJJNtFe0BzLXmVr3QBT7Q4joZt0Y="
 PROOF = {"logIndex": 1, "rootHash": "b" * 64, "treeSize": 2, "hashes": [HASH]}
@@ -50,8 +48,7 @@ def published(kind: str) -> dict[str, Any]:
     """The published schema of a document type; a part of transparency-log.schema for the last two."""
     whole = "attestation-bundle" if kind == "attestation-bundle" else (
         "trust-store" if kind == "trust-store" else "transparency-log")
-    path = SHARED / "verified-container-spec" / "schema" / f"{whole}.schema.json"
-    read: dict[str, Any] = json.loads(path.read_text())
+    read: dict[str, Any] = json.loads(published_spec(f"schema/{whole}.schema.json").read_text())
     part = {"log-entry": "logEntry", "signed-tree-head": "signedTreeHead"}.get(kind)
     return read if part is None else {"$defs": read["$defs"], "$ref": f"#/$defs/{part}"}
 

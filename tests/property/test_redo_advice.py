@@ -4,8 +4,8 @@ import contextlib
 
 from hypothesis import given
 from hypothesis import strategies as st
+from undo_history import START, STOP, History
 
-from tests.unit.test_model_plan import START, STOP, History
 from vordr.model.errors import NameInUse, UndoBlocked, VordrError
 from vordr.model.lifecycle import Op
 from vordr.model.plan import live, subjects, undoable

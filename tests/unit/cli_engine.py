@@ -263,16 +263,9 @@ class Conmon:
         self.far.close()
 
 
-def svalinn_schema(name: str) -> dict[str, Any]:
-    """A published schema, read from the shared folder beside the repository (or ``VORDR_SHARED``)."""
-    shared = os.environ.get("VORDR_SHARED")
-    folder = Path(shared) if shared else Path(__file__).resolve().parents[3] / "shared"
-    schema: dict[str, Any] = msgspec.json.decode((folder / "svalinn" / "schemas" / name).read_bytes())
-    return schema
-
-
 def assert_valid(value: Any, schema: str) -> None:
     import jsonschema
+    from published import svalinn_schema
 
     described = svalinn_schema(schema)
     jsonschema.Draft7Validator(

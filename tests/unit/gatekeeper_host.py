@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +21,6 @@ from vordr.model.paths import Paths
 
 NOW = parse_rfc3339("2026-03-01T12:00:00Z")
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
-
-
-def shared() -> Path:
-    """The published spec's folder: VORDR_SHARED, or ``shared`` beside the repository."""
-    default = Path(__file__).resolve().parents[3] / "shared"
-    folder = Path(os.environ.get("VORDR_SHARED", default)) / "verified-container-spec"
-    assert folder.is_dir(), f"{folder} is missing: set VORDR_SHARED to the folder of verified-container-spec"
-    return folder
 
 
 @dataclass

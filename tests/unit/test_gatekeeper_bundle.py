@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatekeeper_host import make_host, shared
+from gatekeeper_host import make_host
+from published import published_spec
 
 import vordr
 from vordr.formats.digests import sha256_digest
@@ -22,7 +23,7 @@ IMAGE = Subject(sha256_digest(b"m"), sha256_digest(b"c"), ())
 
 
 def vector(path: str) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((shared() / "vectors" / path).read_text())
+    read: dict[str, Any] = json.loads(published_spec(f"vectors/{path}").read_text())
     return read
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatekeeper_host import shared
+from published import published_spec
 
 from vordr.formats.signature import PrivateKey, Suite
 from vordr.formats.times import parse_rfc3339
@@ -184,7 +184,7 @@ def test_garbage_is_refused_with_the_files_name(raw: bytes) -> None:
 
 
 def vector(path: str) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((shared() / "vectors" / path).read_text())
+    read: dict[str, Any] = json.loads(published_spec(f"vectors/{path}").read_text())
     return read
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from gatekeeper_host import shared
 from log_world import KEY, KIND, NOW, SIGNER, SUBJECT, Operated, envelope, operated, request
+from published import published_spec
 
 from vordr.formats import base64s, merkle
 from vordr.formats.digests import sha256_digest
@@ -23,7 +23,7 @@ from vordr.gatekeeper.log_operator import LARGEST_REQUEST
 from vordr.gatekeeper.logproof import LogEntry, SignedHead, leaf_bytes
 from vordr.gatekeeper.translog import LocalLog
 
-SCHEMA = json.loads((shared() / "schema/transparency-log.schema.json").read_text())
+SCHEMA = json.loads(published_spec("schema/transparency-log.schema.json").read_text())
 
 
 def fits(name: str, value: Any) -> None:

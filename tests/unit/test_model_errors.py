@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from published import published, svalinn_schema
 
 from vordr.model import errors
 from vordr.model.errors import VerificationRejected, VordrError, every_error, from_wire
@@ -59,15 +57,9 @@ PUBLIC = [cls for cls in every_error() if cls.__module__ == errors.__name__]
 EACH = pytest.mark.parametrize("cls", PUBLIC, ids=lambda cls: cls.__name__)
 
 
-def svalinn(path: str) -> str:
-    """A published document of Svalinn's, from the shared folder beside the repository (or VORDR_SHARED)."""
-    shared = Path(os.environ.get("VORDR_SHARED") or Path(__file__).resolve().parents[3] / "shared")
-    return (shared / "svalinn" / path).read_text()
-
-
 def contract() -> dict[str, int]:
     """Ids and codes that the surface contract lists; ``_X`` goes on where the first id of a decade ends."""
-    text = svalinn("contract.md").partition("## Exit codes")[2]
+    text = published("svalinn/contract.md").read_text().partition("## Exit codes")[2]
     ids: dict[str, int] = {}
     first = ""
     for code, word in re.findall(r"(\d+) ((?:ERR)?_[A-Z_]+)", text.partition("\nrun,")[0]):
@@ -122,7 +114,7 @@ def test_what_goes_over_the_wire_comes_back_the_same_and_is_an_error_of_svalinns
     assert str(back) == error.message and back.args == (error.message,)
     wire = back.to_wire()
     assert wire == error.to_wire() and (wire["code"], wire["id"]) == (cls.exit_code, cls.id)
-    schema = json.loads(svalinn("schemas/error-response.v1.json"))
+    schema = svalinn_schema("error-response.v1.json")
     jsonschema.Draft7Validator(schema).validate({"error": wire})
 
 

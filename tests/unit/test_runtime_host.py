@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import select
 from pathlib import Path
 
 import jsonschema
 import pytest
+from published import svalinn_schema
 
 from vordr.model.errors import RuntimeFailed, RuntimeNotFound, UsageError
 from vordr.model.paths import Paths
@@ -185,7 +185,7 @@ def test_a_limit_that_cannot_be_held_is_warned_of_by_its_option() -> None:
 
 
 def test_the_report_is_of_the_published_schema() -> None:
-    schema = json.loads((Path(__file__).parent / "doctor-report.v1.json").read_text())
+    schema = svalinn_schema("doctor-report.v1.json")
     checks = [*doctor._runtime(dataclasses.replace(FACTS, conmon=None), PATHS), doctor._clock(FOUND)]
     report = doctor.report(checks, "0.1.0", 1)
     jsonschema.validate(report, schema)
