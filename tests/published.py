@@ -18,12 +18,17 @@ def published(path: str) -> Path:
     return found
 
 
-def published_spec(path: str = "") -> Path:
+def published_spec(path: str) -> Path:
     """A file or folder of verified-container-spec."""
     return published(f"verified-container-spec/{path}")
 
 
+def spec_document(path: str) -> Any:
+    """A JSON document of verified-container-spec, as ``schema/trust-store.schema.json``."""
+    return json.loads(published_spec(path).read_bytes())
+
+
 def svalinn_schema(name: str) -> dict[str, Any]:
     """One of Svalinn's schemas, as ``doctor-report.v1.json``."""
-    schema: dict[str, Any] = json.loads(published(f"svalinn/schemas/{name}").read_text())
+    schema: dict[str, Any] = json.loads(published(f"svalinn/schemas/{name}").read_bytes())
     return schema

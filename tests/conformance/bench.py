@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from published import published_spec
+from published import spec_document
 
 from vordr.cli import entry
 from vordr.cli.context import Session
@@ -38,7 +38,7 @@ BOB = PrivateKey.from_seeds(Suite.ED25519, b"b" * 32)
 def read_published(place: str) -> Any:
     """A published document, or the part of it that a JSON pointer after ``#`` names."""
     name, _, pointer = place.partition("#")
-    value = json.loads(published_spec(name).read_text(encoding="utf-8"))
+    value = spec_document(name)
     for step in pointer.strip("/").split("/") if pointer else ():
         value = value[int(step)] if isinstance(value, list) else value[step]
     return value

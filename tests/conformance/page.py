@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import Bench, spec
-from published import published_spec
+from published import published_spec, spec_document
 from scenes import SCENES, Observed, Requirement
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def meets(expected: Mapping[str, Any], observed: Observed) -> bool:
 def requirements() -> Iterator[tuple[str, str, Requirement]]:
     """(profile's name, level, requirement) of all published profiles."""
     for name in PROFILES:
-        profile = json.loads(published_spec(f"conformance/profiles/{name}.json").read_text())
+        profile = spec_document(f"conformance/profiles/{name}.json")
         for level, part in profile["levels"].items():
             for row in part["tests"]:
                 yield profile["name"], level, row

@@ -13,14 +13,14 @@ from typing import Any
 import click
 import pytest
 from bench import BOB, NOW, SUBJECT, Bench, Ran, spec
-from published import published_spec
+from published import published_spec, spec_document
 
 from vordr import __version__
 from vordr.cli.commands.spec import command as group
 from vordr.formats import base64s, canonical
 from vordr.formats.signature import PrivateKey, Suite
 
-CONTRACT: Mapping[str, Any] = json.loads(published_spec("conformance/runner/cli-contract.json").read_text())
+CONTRACT: Mapping[str, Any] = spec_document("conformance/runner/cli-contract.json")
 COMMANDS: Mapping[str, Any] = CONTRACT["commands"]
 
 
@@ -129,8 +129,7 @@ def test_verify_takes_the_time_of_the_call(bench: Bench) -> None:
 
 def test_verify_exits_2_for_a_trust_store_that_is_none(bench: Bench) -> None:
     bundle = bench.file("b.json", bench.bundle)
-    published_store = json.loads(
-        published_spec("vectors/valid/trust-store/minimal-valid-trust-store.json").read_text())["input"]
+    published_store = spec_document("vectors/valid/trust-store/minimal-valid-trust-store.json")["input"]
     for store in (bench.file("t.json", {}), bench.file("t2.json", published_store), bench.folder / "none"):
         ran = spec("verify", "--bundle", bundle, "--trust-store", store)
         assert (ran.code, ran.out) == (2, b"")

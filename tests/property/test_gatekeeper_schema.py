@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published import published_spec
+from published import spec_document
 
 from vordr.gatekeeper import schema
 from vordr.gatekeeper.schema import validate_document
@@ -48,7 +48,7 @@ def published(kind: str) -> dict[str, Any]:
     """The published schema of a document type; a part of transparency-log.schema for the last two."""
     whole = "attestation-bundle" if kind == "attestation-bundle" else (
         "trust-store" if kind == "trust-store" else "transparency-log")
-    read: dict[str, Any] = json.loads(published_spec(f"schema/{whole}.schema.json").read_text())
+    read: dict[str, Any] = spec_document(f"schema/{whole}.schema.json")
     part = {"log-entry": "logEntry", "signed-tree-head": "signedTreeHead"}.get(kind)
     return read if part is None else {"$defs": read["$defs"], "$ref": f"#/$defs/{part}"}
 

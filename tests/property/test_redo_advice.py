@@ -78,12 +78,13 @@ def gone(history: History) -> set[str]:
     """The standing undos of which it is said that they cannot be redone any more."""
     found = set()
     for txn in standing(history):
-        with contextlib.suppress(NameInUse):
-            try:
-                history.plan(txn)
-            except UndoBlocked as error:
-                if "anew" in (error.remedy or ""):
-                    found.add(txn)
+        try:
+            history.plan(txn)
+        except UndoBlocked as error:
+            if "anew" in (error.remedy or ""):
+                found.add(txn)
+        except NameInUse:
+            pass
     return found
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gatekeeper_host import make_host
-from published import published_spec
+from published import spec_document
 
 import vordr
 from vordr.formats.digests import sha256_digest
@@ -22,14 +21,9 @@ from vordr.model.errors import VerificationRejected
 IMAGE = Subject(sha256_digest(b"m"), sha256_digest(b"c"), ())
 
 
-def vector(path: str) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(published_spec(f"vectors/{path}").read_text())
-    return read
-
-
 @pytest.mark.parametrize("name", ["missing-log-entries", "wrong-media-type"])
 def test_published_invalid_bundle_is_refused_with_its_code(name: str, tmp_path: Path) -> None:
-    value = vector(f"invalid/attestation-bundle/{name}.json")
+    value = spec_document(f"vectors/invalid/attestation-bundle/{name}.json")
     assert schema.validate_document("attestation-bundle", value["input"]) != []
     with pytest.raises(VerificationRejected) as refusal:
         decide(IMAGE, json.dumps(value["input"]).encode(), make_host(tmp_path).trust, Policy(), 0, 1)
@@ -38,7 +32,7 @@ def test_published_invalid_bundle_is_refused_with_its_code(name: str, tmp_path: 
 
 def test_published_minimal_bundle_is_refused_for_hashes_that_are_not_hexadecimal() -> None:
     """Deviation: the vector is called valid, but breaks the published schema's own pattern."""
-    value = vector("valid/attestation-bundle/minimal-valid-bundle.json")["input"]
+    value = spec_document("vectors/valid/attestation-bundle/minimal-valid-bundle.json")["input"]
     assert [path for path, _ in schema.validate_document("attestation-bundle", value)] == [
         "$.logEntries[0].inclusionProof.hashes[0]",
         "$.logEntries[1].inclusionProof.rootHash",
@@ -48,7 +42,7 @@ def test_published_minimal_bundle_is_refused_for_hashes_that_are_not_hexadecimal
 
 def test_published_single_log_bundle_is_refused_for_its_one_log() -> None:
     """Deviation: the MVP profile's quorum of one is below the spec's two."""
-    value = vector("valid/attestation-bundle/mvp-single-log-bundle.json")["input"]
+    value = spec_document("vectors/valid/attestation-bundle/mvp-single-log-bundle.json")["input"]
     with pytest.raises(VerificationRejected) as refusal:
         bundle.parse(json.dumps(value).encode())
     assert refusal.value.code == "MALFORMED_BUNDLE"  # its one proof is not hexadecimal, which comes first

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from gatekeeper_host import NOW, Host, layer, make_host, make_layout
-from published import published_spec
+from published import spec_document
 
 from vordr.gatekeeper import adopt, package, schema
 from vordr.gatekeeper.bundle import parse
@@ -127,7 +127,7 @@ def test_bundle_has_the_published_shape(host: Host, tmp_path: Path) -> None:
     packed = pack_it(host, tmp_path)
     assert schema.validate_document("attestation-bundle", json.loads(packed.bundle)) == []
     jsonschema = pytest.importorskip("jsonschema")
-    published = json.loads(published_spec("schema/attestation-bundle.schema.json").read_text())
+    published = spec_document("schema/attestation-bundle.schema.json")
     jsonschema.validate(json.loads(packed.bundle), published)
 
 

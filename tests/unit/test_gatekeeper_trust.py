@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from published import published_spec
+from published import spec_document
 
 from vordr.formats.signature import PrivateKey, Suite
 from vordr.formats.times import parse_rfc3339
@@ -183,13 +183,8 @@ def test_garbage_is_refused_with_the_files_name(raw: bytes) -> None:
 # -- the published vectors -------------------------------------------------------------------------
 
 
-def vector(path: str) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(published_spec(f"vectors/{path}").read_text())
-    return read
-
-
 def test_published_valid_store_has_the_shape_but_its_ids_and_keys_are_not_believed() -> None:
-    value = vector("valid/trust-store/minimal-valid-trust-store.json")["input"]
+    value = spec_document("vectors/valid/trust-store/minimal-valid-trust-store.json")["input"]
     assert schema.validate_document("trust-store", value) == []
     with pytest.raises(TrustStoreInvalid) as refusal:
         parse(value)
@@ -197,7 +192,7 @@ def test_published_valid_store_has_the_shape_but_its_ids_and_keys_are_not_believ
 
 
 def test_published_store_with_two_logs_is_refused_with_the_specs_code() -> None:
-    value = vector("invalid/trust-store/insufficient-logs.json")
+    value = spec_document("vectors/invalid/trust-store/insufficient-logs.json")
     assert schema.validate_document("trust-store", value["input"]) != []
     with pytest.raises(TrustStoreInvalid) as refusal:
         parse(value["input"])

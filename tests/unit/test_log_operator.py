@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 from log_world import KEY, KIND, NOW, SIGNER, SUBJECT, Operated, envelope, operated, request
-from published import published_spec
+from published import spec_document
 
 from vordr.formats import base64s, merkle
 from vordr.formats.digests import sha256_digest
@@ -23,7 +22,7 @@ from vordr.gatekeeper.log_operator import LARGEST_REQUEST
 from vordr.gatekeeper.logproof import LogEntry, SignedHead, leaf_bytes
 from vordr.gatekeeper.translog import LocalLog
 
-SCHEMA = json.loads(published_spec("schema/transparency-log.schema.json").read_text())
+SCHEMA = spec_document("schema/transparency-log.schema.json")
 
 
 def fits(name: str, value: Any) -> None:

@@ -42,7 +42,7 @@ class UndoPlan:
     @property
     def verb(self) -> str:
         """What the one who asked calls it: ``redo`` when what is taken back is an undo itself."""
-        return "redo" if _redoing(self.acts) else "undo"
+        return _verb(self.acts)
 
     @property
     def undoes(self) -> str:
@@ -178,6 +178,10 @@ def _redoing(selected: Iterable[Act]) -> bool:
     return any(act.undoes is not None for act in selected)
 
 
+def _verb(selected: Iterable[Act]) -> str:
+    return "redo" if _redoing(selected) else "undo"
+
+
 def _followers(blockers: Sequence[Act], selected: Mapping[str, Act]) -> list[Act]:
     """Ends and policy acts that only followed an undo which is now taken back: they go with it.
 
@@ -194,17 +198,18 @@ def _blocked(acts: Sequence[Act], blockers: Sequence[Act], selected: Collection[
     moments = _moments(selected)
     first = next((act for act in blockers if act.undoes is None or _helps(act, moments)), blockers[0])
     others = f" and {len(blockers) - 1} more" if len(blockers) > 1 else ""
-    verb, undo_first = "undo", f"undo it first: vordr undo {first.txn}"
-    remedy = f"add --cascade to take it along, or {undo_first}"
-    if _redoing(selected):
-        verb, remedy = "redo", undo_first
-        if first.undoes is not None:
-            remedy = f"first take that one back: vordr redo {first.txn}"
-        if _for_good(acts, blockers, moments):
-            again = next(act.undoes for act in selected if act.undoes is not None)
-            remedy = f"do it anew instead: vordr explain {again.partition(',')[0]} says what it did"
+    redone = next((act.undoes for act in selected if act.undoes is not None), None)
+    undo_first = f"undo it first: vordr undo {first.txn}"
+    if redone is None:
+        remedy = f"add --cascade to take it along, or {undo_first}"
+    elif _for_good(acts, blockers, moments):
+        remedy = f"do it anew instead: vordr explain {redone.partition(',')[0]} says what it did"
+    elif first.undoes is not None:
+        remedy = f"first take that one back: vordr redo {first.txn}"
+    else:
+        remedy = undo_first
     return UndoBlocked(
-        f"cannot {verb}: {first.summary} ({first.txn}){others} came later and depends on it",
+        f"cannot {_verb(selected)}: {first.summary} ({first.txn}){others} came later and depends on it",
         remedy=remedy, details={"blocked_by": [{"txn": act.txn, "summary": act.summary} for act in blockers]})
 
 
